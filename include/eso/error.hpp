@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace eso {
+
+/// Whose fault an `Error` is, which decides the exit code of a program.
+enum class Fault {
+  input,   ///< the caller's: an argument, a file's content, a broken precondition (exit code 2)
+  system,  ///< the machine's: a full disk, a file that cannot be read or written (exit code 1)
+};
+
+/// The one exception of the library: one line that names the place, what is wrong, what was found there and
+/// what was expected.
+///
+/// `where` is a file (`PATH`, `PATH:LINE`), a flag, a tensor or a function with its argument.
+class Error : public std::runtime_error {
+ public:
+  Error(Fault fault, std::string where, std::string what, std::string found = {}, std::string expected = {})
+      : std::runtime_error(line(where, what, found, expected)),
+        fault_(fault),
+        where_(std::move(where)),
+        found_(std::move(found)),
+        expected_(std::move(expected)) {}
+
+  Fault fault() const noexcept { return fault_; }
+  const std::string& where() const noexcept { return where_; }
+  const std::string& found() const noexcept { return found_; }
+  const std::string& expected() const noexcept { return expected_; }
+
+ private:
+  static std::string line(const std::string& where, const std::string& what, const std::string& found,
+                          const std::string& expected) {
+    std::string text = fmt::format("{}: {}", where, what);
+    if (!found.empty()) text += fmt::format(", found {}", found);
+    if (!expected.empty()) text += fmt::format(", expected {}", expected);
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) < 0x20) c = ' ';  // a hostile name must not break the one line
+    }
+    return text;
+  }
+
+  Fault fault_;
+  std::string where_, found_, expected_;
+};
+
+/// An `Error` about the input or a precondition.
+[[nodiscard]] inline Error input_error(std::string where, std::string what, std::string found = {},
+                                       std::string expected = {}) {
+  return {Fault::input, std::move(where), std::move(what), std::move(found), std::move(expected)};
+}
+
+/// An `Error` about the machine: `what` followed by the system's own words for `error_number`.
+[[nodiscard]] inline Error system_error(std::string where, std::string_view what, int error_number = errno) {
+  return {Fault::system, std::move(where), fmt::format("{}: {}", what, std::generic_category().message(error_number))};
+}
+
+/// Throws an input `Error` unless `holds`. The message is only built when it does not.
+inline void require(bool holds, std::string_view where, std::string_view what) {
+  if (!holds) throw input_error(std::string(where), std::string(what));
+}
+
+}  // namespace eso

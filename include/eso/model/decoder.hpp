@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <numbers>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eso/concepts.hpp"
+#include "eso/model/attention.hpp"
+#include "eso/model/vocabulary_head.hpp"
+#include "eso/random.hpp"
+
+namespace eso {
+
+template <class Scalar>
+class KeyValueDecoding;
+
+/// Where a decoder's array lies and what it is called in files.
+template <class Scalar>
+struct StoredArray {
+  ArraySpec spec;
+  std::string name;
+  Scalar* value = nullptr;
+};
+
+/// An autoregressive transformer on the CPU: a `LogProbModel`, a `Generator` and `Checkpointable`.
+///
+/// One decoder computes every `Architecture`. A batch is one block of rows (`Packing`): a prompt is computed once
+/// for all its responses, each weight matrix is one product forward and two backward, only rows whose next token is
+/// asked for reach the vocabulary, and no (tokens, V) or (rows, rows) array exists.
+///
+/// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is first
+/// asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`. Cost: 2 operations a weight and
+/// row forward, 4 backward, and those of attention.
+template <class Scalar>
+class Decoder {
+ public:
+  /// Takes the arrays of `arrays(a)`, in that order; `owner` keeps their memory alive.
+  Decoder(const Architecture& a, std::vector<StoredArray<Scalar>> stored, std::shared_ptr<const void> owner,
+          std::shared_ptr<Threads> threads)
+      : architecture_(a), stored_(std::move(stored)), owner_(std::move(owner)), threads_(std::move(threads)) {
+    require(stored_.size() == arrays(a).size(), "Decoder", "needs every array of its architecture");
+    bind();
+  }
+
+  const Architecture& architecture() const { return architecture_; }
+  Index vocabulary_size() const { return architecture_.vocabulary; }
+  Index context_length() const { return architecture_.context; }
+  TokenId end_of_sequence() const { return architecture_.end_of_sequence; }
+  Threads& threads() const { return *threads_; }
+
+  /// (N, R) log-probabilities in nats. Keeps what `backward` needs until the next call.
+  LogProbs log_probs(const Batch& batch) {
+    check(batch, vocabulary_size(), context_length(), "Decoder::log_probs");
+    has_forward_ = false;
+    packing_ = pack(batch);
+    saved_.resize(static_cast<std::size_t>(architecture_.layers));
+    embed(packing_.tokens, packing_.positions, x_, embedded_);
+    for (Index layer = 0; layer < architecture_.layers; ++layer) {
+      Saved& saved = saved_[static_cast<std::size_t>(layer)];
+      forward_layer(layer, packing_.positions, x_, saved, [&](const Attention<Scalar>& attention) {
+        attention.forward(packing_, saved.qkv, saved.attended, saved.log_sum, *threads_);
+      });
+    }
+    head_in_ = x_(packing_.head_rows, Eigen::all);
+    to_head(head_in_, head_normed_, head_out_);
+    logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
+    head_.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
+    has_forward_ = true;
+    return logp_;
+  }
+
+  /// Adds the gradient of sum(d_logp * log_probs) to the gradients. May be called more than once after one
+  /// `log_probs`.
+  void backward(const LogProbs& d_logp) {
+    require(has_forward_, "Decoder::backward", "no log_probs came before it");
+    if (d_logp.rows() != logp_.rows() || d_logp.cols() != logp_.cols()) {
+      throw input_error("Decoder::backward", "d_logp has the wrong shape",
+                        fmt::format("({}, {})", d_logp.rows(), d_logp.cols()),
+                        fmt::format("({}, {})", logp_.rows(), logp_.cols()));
+    }
+    allocate_gradients();
+    RowMatrix<Scalar> d_head;
+    head_.backward(head_out_, packing_.targets, d_logp, head_log_sum_, d_head, *threads_);
+    RowMatrix<Scalar> d_rows = from_head(d_head);
+    d_x_.setZero(packing_.rows(), architecture_.width);
+    for (std::size_t i = 0; i < packing_.head_rows.size(); ++i) {
+      d_x_.row(packing_.head_rows[i]) = d_rows.row(static_cast<Index>(i));
+    }
+    for (Index layer = architecture_.layers; layer-- > 0;) {
+      backward_layer(layer, saved_[static_cast<std::size_t>(layer)]);
+    }
+    embed_backward();
+  }
+
+  /// Every trainable array with its gradient.
+  ParameterList<Scalar> parameters() {
+    allocate_gradients();
+    ParameterList<Scalar> list;
+    for (std::size_t i = 0; i < stored_.size(); ++i) {
+      list.push_back({stored_[i].name, stored_[i].spec.shape, stored_[i].value, gradients_[i],
+                      size(stored_[i].spec), stored_[i].spec.shape.size() > 1});
+    }
+    return list;
+  }
+
+  /// The prompts computed once, ready to be continued.
+  KeyValueDecoding<Scalar> decode(std::span<const Prompt> prompts) const {
+    return KeyValueDecoding<Scalar>(*this, prompts);
+  }
+
+  std::vector<TensorView> state() const {
+    std::vector<TensorView> views;
+    for (const StoredArray<Scalar>& array : stored_) {
+      views.push_back({array.name, data_type_of<Scalar>, array.spec.shape,
+                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(size(array.spec)))), owner_});
+    }
+    return views;
+  }
+
+  void load_state(const TensorLookup& lookup) {
+    std::vector<TensorView> found;
+    for (const StoredArray<Scalar>& array : stored_) {
+      std::optional<TensorView> tensor = lookup(array.name);
+      if (!tensor) throw input_error(array.name, "the tensor is missing");
+      if (tensor->shape != array.spec.shape || tensor->type != data_type_of<Scalar>) {
+        throw input_error(array.name, "the tensor has another shape or type than the model");
+      }
+      found.push_back(std::move(*tensor));
+    }
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      std::copy(found[i].bytes.begin(), found[i].bytes.end(), reinterpret_cast<std::byte*>(stored_[i].value));
+    }
+    has_forward_ = false;
+  }
+
+  static Index size(const ArraySpec& spec) {
+    Index size = 1;
+    for (const Index n : spec.shape) size *= n;
+    return size;
+  }
+
+ private:
+  friend class KeyValueDecoding<Scalar>;
+
+  struct Layer {
+    LayerNorm<Scalar> norm1, norm2;
+    Linear<Scalar> qkv, attention_out, inner, outer;
+    Attention<Scalar> attention;
+  };
+  /// What a layer keeps for its backward pass. `norm1_in`, `norm2_in` are what was normalised.
+  struct Saved {
+    RowMatrix<Scalar> norm1_in, normed1, qkv, attended, log_sum, norm2_in, normed2, inner, active;
+  };
+
+  bool after() const { return architecture_.norm_order == NormOrder::after; }
+
+  /// Points the layers at the arrays. The order is that of `arrays(architecture_)`.
+  void bind() {
+    const Architecture& a = architecture_;
+    layers_.assign(static_cast<std::size_t>(a.layers), Layer{{}, {}, {}, {}, {}, {}, Attention<Scalar>(a, 0)});
+    for (Index i = 0; i < a.layers; ++i) layers_[static_cast<std::size_t>(i)].attention = Attention<Scalar>(a, i);
+    for (std::size_t i = 0; i < stored_.size(); ++i) {
+      const ArraySpec& spec = stored_[i].spec;
+      Weight<Scalar>& weight = slot(spec);
+      weight = {stored_[i].value, gradients_.empty() ? nullptr : gradients_[i]};
+    }
+    const auto shape = [&](Linear<Scalar>& linear, Index in, Index out) {
+      linear.in = in, linear.out = out, linear.in_out = a.weights_in_out;
+    };
+    const auto epsilon = static_cast<Scalar>(a.norm_epsilon);
+    for (Layer& layer : layers_) {
+      shape(layer.qkv, a.width, 3 * a.width);
+      shape(layer.attention_out, a.width, a.width);
+      shape(layer.inner, a.width, a.inner);
+      shape(layer.outer, a.inner, a.width);
+      layer.norm1.epsilon = layer.norm2.epsilon = epsilon;
+    }
+    final_norm_.epsilon = epsilon;
+    shape(project_in_, a.embedding_width, a.width);
+    shape(project_out_, a.width, a.embedding_width);
+    if (a.tied_head) head_.weight = token_embedding_;
+    head_.vocabulary = a.vocabulary;
+    head_.width = a.embedding_width;
+  }
+
+  Weight<Scalar>& slot(const ArraySpec& spec) {
+    Layer& layer = layers_[static_cast<std::size_t>(spec.layer)];
+    switch (spec.role) {
+      case Role::token_embedding: return token_embedding_;
+      case Role::position_embedding: return position_embedding_;
+      case Role::project_in: return project_in_.weight;
+      case Role::norm1_weight: return layer.norm1.weight;
+      case Role::norm1_bias: return layer.norm1.bias;
+      case Role::qkv_weight: return layer.qkv.weight;
+      case Role::qkv_bias: return layer.qkv.bias;
+      case Role::attention_out_weight: return layer.attention_out.weight;
+      case Role::attention_out_bias: return layer.attention_out.bias;
+      case Role::norm2_weight: return layer.norm2.weight;
+      case Role::norm2_bias: return layer.norm2.bias;
+      case Role::inner_weight: return layer.inner.weight;
+      case Role::inner_bias: return layer.inner.bias;
+      case Role::outer_weight: return layer.outer.weight;
+      case Role::outer_bias: return layer.outer.bias;
+      case Role::final_norm_weight: return final_norm_.weight;
+      case Role::final_norm_bias: return final_norm_.bias;
+      case Role::project_out: return project_out_.weight;
+      case Role::head: return head_.weight;
+    }
+    throw input_error("Decoder", "unknown role of an array");
+  }
+
+  void allocate_gradients() {
+    if (!gradients_.empty()) return;
+    Index total = 0;
+    for (const StoredArray<Scalar>& array : stored_) total += size(array.spec);
+    gradient_memory_.assign(static_cast<std::size_t>(total), Scalar(0));
+    Scalar* next = gradient_memory_.data();
+    for (const StoredArray<Scalar>& array : stored_) {
+      gradients_.push_back(next);
+      next += size(array.spec);
+    }
+    bind();
+  }
+
+  /// Rows of embeddings: token, projected where the widths differ, plus position.
+  void embed(const Tokens& tokens, const std::vector<Index>& positions, RowMatrix<Scalar>& x,
+             RowMatrix<Scalar>& embedded) const {
+    const Architecture& a = architecture_;
+    RowMatrix<Scalar>& rows = a.projects() ? embedded : x;
+    rows.resize(static_cast<Index>(tokens.size()), a.embedding_width);
+    for (Index row = 0; row < rows.rows(); ++row) {
+      rows.row(row) = ConstRowMap<Scalar>(
+          token_embedding_.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1, a.embedding_width);
+    }
+    if (a.projects()) project_in_.forward(embedded, x, false, *threads_);
+    if (a.positions == Positions::rotary) return;
+    for (Index row = 0; row < x.rows(); ++row) {
+      const Index position = positions[static_cast<std::size_t>(row)] + a.position_offset;
+      x.row(row) += ConstRowMap<Scalar>(position_embedding_.value + position * a.width, 1, a.width);
+    }
+  }
+
+  void embed_backward() {
+    const Architecture& a = architecture_;
+    if (a.positions == Positions::learned) {
+      for (Index row = 0; row < packing_.rows(); ++row) {
+        const Index position = packing_.positions[static_cast<std::size_t>(row)] + a.position_offset;
+        RowMap<Scalar>(position_embedding_.gradient + position * a.width, 1, a.width) += d_x_.row(row);
+      }
+    }
+    RowMatrix<Scalar> d_tokens;
+    if (a.projects()) project_in_.backward(embedded_, d_x_, &d_tokens, false, *threads_);
+    const RowMatrix<Scalar>& d = a.projects() ? d_tokens : d_x_;
+    for (Index row = 0; row < packing_.rows(); ++row) {
+      RowMap<Scalar>(token_embedding_.gradient + packing_.tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
+                     a.embedding_width) += d.row(row);
+    }
+  }
+
+  /// x becomes the layer's output. `s` holds everything the backward pass reads; `attend` makes `s.attended` from
+  /// `s.qkv`.
+  template <class Attend>
+  void forward_layer(Index index, const std::vector<Index>& positions, RowMatrix<Scalar>& x, Saved& s,
+                     const Attend& attend) const {
+    const Layer& layer = layers_[static_cast<std::size_t>(index)];
+    if (after()) {
+      s.normed1 = x;
+    } else {
+      s.norm1_in = x;
+      layer.norm1.forward(x, s.normed1, *threads_);
+    }
+    layer.qkv.forward(s.normed1, s.qkv, false, *threads_);
+    if (architecture_.positions == Positions::rotary) rotate(architecture_, positions, false, s.qkv, *threads_);
+    attend(layer.attention);
+    layer.attention_out.forward(s.attended, x, true, *threads_);
+    feed_forward(layer, x, s);
+  }
+
+  /// The second half of a layer, from x = input + attention.
+  void feed_forward(const Layer& layer, RowMatrix<Scalar>& x, Saved& s) const {
+    if (after()) {
+      s.norm1_in = x;
+      layer.norm1.forward(s.norm1_in, x, *threads_);
+      s.normed2 = x;
+    } else {
+      if (!architecture_.parallel_residual) s.norm2_in = x;
+      layer.norm2.forward(architecture_.parallel_residual ? s.norm1_in : s.norm2_in, s.normed2, *threads_);
+    }
+    layer.inner.forward(s.normed2, s.inner, false, *threads_);
+    activate(architecture_.activation, s.inner, s.active, *threads_);
+    layer.outer.forward(s.active, x, true, *threads_);
+    if (after()) {
+      s.norm2_in = x;
+      layer.norm2.forward(s.norm2_in, x, *threads_);
+    }
+  }
+
+  /// d_x_ from the gradient of a layer's output to that of its input.
+  void backward_layer(Index index, Saved& s) {
+    const Layer& layer = layers_[static_cast<std::size_t>(index)];
+    RowMatrix<Scalar> d_inner, d_normed, d_attended, d_qkv;
+    if (after()) {
+      RowMatrix<Scalar> d_sum = RowMatrix<Scalar>::Zero(d_x_.rows(), d_x_.cols());
+      layer.norm2.backward(s.norm2_in, d_x_, d_sum, *threads_);
+      d_x_.swap(d_sum);
+    }
+    layer.outer.backward(s.active, d_x_, &d_inner, false, *threads_);
+    activate_backward(architecture_.activation, s.inner, d_inner, *threads_);
+    layer.inner.backward(s.normed2, d_inner, after() ? &d_x_ : &d_normed, after(), *threads_);
+    RowMatrix<Scalar> d_parallel;
+    if (after()) {
+      RowMatrix<Scalar> d_sum = RowMatrix<Scalar>::Zero(d_x_.rows(), d_x_.cols());
+      layer.norm1.backward(s.norm1_in, d_x_, d_sum, *threads_);
+      d_x_.swap(d_sum);
+    } else if (architecture_.parallel_residual) {
+      d_parallel.setZero(d_x_.rows(), d_x_.cols());
+      layer.norm2.backward(s.norm1_in, d_normed, d_parallel, *threads_);
+    } else {
+      layer.norm2.backward(s.norm2_in, d_normed, d_x_, *threads_);
+    }
+    layer.attention_out.backward(s.attended, d_x_, &d_attended, false, *threads_);
+    layer.attention.backward(packing_, s.qkv, s.attended, s.log_sum, d_attended, d_qkv, *threads_);
+    if (architecture_.positions == Positions::rotary) rotate(architecture_, packing_.positions, true, d_qkv, *threads_);
+    layer.qkv.backward(s.normed1, d_qkv, after() ? &d_x_ : &d_normed, after(), *threads_);
+    if (!after()) layer.norm1.backward(s.norm1_in, d_normed, d_x_, *threads_);
+    if (d_parallel.size() > 0) d_x_ += d_parallel;
+  }
+
+  /// Rows of the last layer to rows that meet the vocabulary.
+  void to_head(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& normed, RowMatrix<Scalar>& out) const {
+    if (architecture_.final_norm) {
+      final_norm_.forward(x, normed, *threads_);
+    } else {
+      normed = x;
+    }
+    if (architecture_.projects()) {
+      project_out_.forward(normed, out, false, *threads_);
+    } else {
+      out = normed;
+    }
+  }
+
+  RowMatrix<Scalar> from_head(RowMatrix<Scalar>& d_out) {
+    RowMatrix<Scalar> d_normed;
+    if (architecture_.projects()) {
+      project_out_.backward(head_normed_, d_out, &d_normed, false, *threads_);
+    } else {
+      d_normed.swap(d_out);
+    }
+    if (!architecture_.final_norm) return d_normed;
+    RowMatrix<Scalar> d = RowMatrix<Scalar>::Zero(d_normed.rows(), d_normed.cols());
+    final_norm_.backward(head_in_, d_normed, d, *threads_);
+    return d;
+  }
+
+  Architecture architecture_;
+  std::vector<StoredArray<Scalar>> stored_;
+  std::shared_ptr<const void> owner_;
+  std::shared_ptr<Threads> threads_;
+  std::vector<Scalar> gradient_memory_;
+  std::vector<Scalar*> gradients_;
+
+  Weight<Scalar> token_embedding_, position_embedding_;
+  Linear<Scalar> project_in_, project_out_;
+  std::vector<Layer> layers_;
+  LayerNorm<Scalar> final_norm_;
+  VocabularyHead<Scalar> head_;
+
+  // The last forward pass.
+  bool has_forward_ = false;
+  Packing packing_;
+  RowMatrix<Scalar> embedded_, x_, d_x_, head_in_, head_normed_, head_out_;
+  std::vector<Saved> saved_;
+  std::vector<double> head_log_sum_;
+  LogProbs logp_;
+};
+
+}  // namespace eso
+
+#include "eso/model/key_value_decoding.hpp"

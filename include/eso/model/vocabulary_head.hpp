@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "eso/model/layers.hpp"
+#include "eso/model/packing.hpp"
+
+namespace eso {
+
+/// Log-probabilities of chosen tokens under softmax(x E^T), and their gradient, without a (rows, V) array.
+///
+///     logp(target) = x_row . E_token - log sum over v of exp(x_row . E_v)
+///
+/// The product runs over tiles of the vocabulary and blocks of rows; a running maximum and sum make the
+/// logarithm exact (Milakov and Gimelshein 2018, arXiv 1805.02867). The backward pass computes the tiles again:
+/// 8 M V H operations in all for M rows. Each thread owns a range of the vocabulary, so the gradient of E has one
+/// writer; memory beyond inputs and gradients is one tile and one (M, H) array a thread.
+template <class Scalar>
+class VocabularyHead {
+ public:
+  static constexpr Index tile = 1024;  ///< rows of E at once
+  static constexpr Index block = 128;  ///< rows of x at once
+
+  Weight<Scalar> weight;  ///< E, (V, H)
+  Index vocabulary = 0, width = 0;
+
+  /// Fills `logp` (N, R) at the targets; `log_sum` (M) is kept for the backward pass.
+  void forward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, LogProbs& logp,
+               std::vector<double>& log_sum, Threads& threads) const {
+    const Index rows = x.rows(), parts = threads.count();
+    Eigen::ArrayXXd largest = Eigen::ArrayXXd::Constant(rows, parts, -std::numeric_limits<double>::infinity());
+    Eigen::ArrayXXd sum = Eigen::ArrayXXd::Zero(rows, parts);
+    const std::vector<Index> first = first_target(targets, rows);
+    threads.for_each(parts, [&](Index part) {
+      RowMatrix<Scalar> logits;
+      for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
+        compute_logits(x, v, columns, row, count, logits);
+        for (Index i = 0; i < count; ++i) {
+          const auto line = logits.row(i).array();
+          const Scalar top = line.maxCoeff();
+          double& m = largest(row + i, part);
+          double& s = sum(row + i, part);
+          if (static_cast<double>(top) > m) {
+            s *= std::exp(m - static_cast<double>(top));
+            m = static_cast<double>(top);
+          }
+          s += static_cast<double>((line - static_cast<Scalar>(m)).exp().sum());
+          for (Index k = first[static_cast<std::size_t>(row + i)]; k < first[static_cast<std::size_t>(row + i) + 1]; ++k) {
+            const Packing::Target& target = targets[static_cast<std::size_t>(k)];
+            if (target.token >= v && target.token < v + columns) {
+              logp(target.response, target.position) = static_cast<double>(line(target.token - v));
+            }
+          }
+        }
+      });
+    });
+    log_sum.resize(static_cast<std::size_t>(rows));
+    for (Index row = 0; row < rows; ++row) {
+      const double m = largest.row(row).maxCoeff();
+      log_sum[static_cast<std::size_t>(row)] = m + std::log((sum.row(row) * (largest.row(row) - m).exp()).sum());
+    }
+    for (const Packing::Target& target : targets) {
+      double& value = logp(target.response, target.position);
+      value -= log_sum[static_cast<std::size_t>(target.row)];
+      if (value > 0) value = 0;  // rounding; not a number stays what it is
+    }
+  }
+
+  /// Adds the gradient of E and gives that of x, from `d_logp` (N, R) at the targets.
+  void backward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, const LogProbs& d_logp,
+                const std::vector<double>& log_sum, RowMatrix<Scalar>& d_x, Threads& threads) const {
+    const Index rows = x.rows(), parts = threads.count();
+    const std::vector<Index> first = first_target(targets, rows);
+    std::vector<double> total(static_cast<std::size_t>(rows), 0.0);
+    for (const Packing::Target& target : targets) {
+      total[static_cast<std::size_t>(target.row)] += d_logp(target.response, target.position);
+    }
+    std::vector<RowMatrix<Scalar>> d_parts(static_cast<std::size_t>(parts));
+    threads.for_each(parts, [&](Index part) {
+      RowMatrix<Scalar>& d = d_parts[static_cast<std::size_t>(part)];
+      d.setZero(rows, width);
+      RowMatrix<Scalar> logits;
+      for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
+        compute_logits(x, v, columns, row, count, logits);
+        for (Index i = 0; i < count; ++i) {
+          const auto r = static_cast<std::size_t>(row + i);
+          auto line = logits.row(i).array();
+          line = (line - static_cast<Scalar>(log_sum[r])).exp() * static_cast<Scalar>(-total[r]);
+          for (Index k = first[r]; k < first[r + 1]; ++k) {
+            const Packing::Target& target = targets[static_cast<std::size_t>(k)];
+            if (target.token >= v && target.token < v + columns) {
+              line(target.token - v) += static_cast<Scalar>(d_logp(target.response, target.position));
+            }
+          }
+        }
+        d.middleRows(row, count).noalias() += logits * ConstRowMap<Scalar>(weight.value + v * width, columns, width);
+        RowMap<Scalar>(weight.gradient + v * width, columns, width).noalias() +=
+            logits.transpose() * x.middleRows(row, count);
+      });
+    });
+    d_x = d_parts[0];
+    for (std::size_t part = 1; part < d_parts.size(); ++part) d_x += d_parts[part];
+  }
+
+  /// (rows, V) logits, for generation.
+  void logits(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& out, Threads& threads) const {
+    out.resize(x.rows(), vocabulary);
+    threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
+      out.middleCols(begin, end - begin).noalias() =
+          x * ConstRowMap<Scalar>(weight.value + begin * width, end - begin, width).transpose();
+    });
+  }
+
+ private:
+  template <class Body>
+  void for_tiles(Index part, Index parts, Index rows, const Body& body) const {
+    const Index tiles = (vocabulary + tile - 1) / tile;
+    for (Index t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
+      const Index v = t * tile, columns = std::min(tile, vocabulary - v);
+      for (Index row = 0; row < rows; row += block) body(v, columns, row, std::min(block, rows - row));
+    }
+  }
+
+  void compute_logits(const RowMatrix<Scalar>& x, Index v, Index columns, Index row, Index count,
+                      RowMatrix<Scalar>& logits) const {
+    logits.resize(count, columns);
+    logits.noalias() = x.middleRows(row, count) * ConstRowMap<Scalar>(weight.value + v * width, columns, width).transpose();
+  }
+
+  /// Where the targets of each row begin, with one entry more than rows.
+  static std::vector<Index> first_target(const std::vector<Packing::Target>& targets, Index rows) {
+    std::vector<Index> first(static_cast<std::size_t>(rows) + 1, static_cast<Index>(targets.size()));
+    for (std::size_t k = targets.size(); k > 0; --k) first[static_cast<std::size_t>(targets[k - 1].row)] = static_cast<Index>(k) - 1;
+    return first;
+  }
+};
+
+}  // namespace eso
