@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <numbers>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -55,6 +57,12 @@ constexpr std::uint64_t random_bits(const StreamName& name, std::uint64_t positi
 /// A number uniform on [0, 1), a multiple of 2^-53.
 constexpr double uniform01(const StreamName& name, std::uint64_t position) {
   return static_cast<double>(random_bits(name, position) >> 11) * 0x1.0p-53;
+}
+
+/// A standard normal number, from the uniform numbers 2 * position and 2 * position + 1 (Box and Muller).
+inline double normal(const StreamName& name, std::uint64_t position) {
+  const double radius = std::sqrt(-2 * std::log(1 - uniform01(name, 2 * position)));
+  return radius * std::cos(2 * std::numbers::pi * uniform01(name, 2 * position + 1));
 }
 
 /// 0 ... count - 1 in an order that the stream decides (Fisher and Yates). O(count).

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#include "flags.hpp"
+
+#include <algorithm>
+
+#include "eso/text/json_file.hpp"
+
+namespace eso_program {
+
+void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
+  const std::string text = eso::read_file(path);
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    throw eso::input_error(fmt::format("{}:{}", path.string(), error.source().begin.line), std::string(error.description()));
+  }
+  for (const auto& [key, node] : table) {
+    const std::string where = fmt::format("{}: {}", path.string(), std::string(key.str()));
+    const auto flag = std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == key.str(); });
+    if (flag == flags_.end()) throw eso::input_error(where, "is no flag of this command");
+    if (flag->option->count() > 0 && !beats_flags) continue;
+    flag->read(node, where);
+    flag->from_file = true;
+  }
+}
+
+std::string FlagSet::written(const std::string& value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') {
+      text += '\\';
+      text += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      text += fmt::format("\\u{:04X}", static_cast<int>(c));
+    } else {
+      text += c;
+    }
+  }
+  return text + "\"";
+}
+
+}  // namespace eso_program

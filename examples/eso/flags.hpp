@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <toml++/toml.h>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "eso/error.hpp"
+
+namespace eso_program {
+
+/// The flags of a subcommand, once for the command line, for `--config FILE.toml` and for the `config.toml` that
+/// repeats a run. A flag is `--name`; in a file it is `name = value`.
+class FlagSet {
+ public:
+  /// Adds the flags to `app`, and `--config` with them.
+  explicit FlagSet(CLI::App& app) : app_(&app) {
+    app.add_option("--config", config_, "TOML file of flags without their dashes; a flag given here beats it");
+  }
+
+  /// A flag with a value: text, a number or a list of them. Its default is what `value` holds.
+  template <class T>
+  CLI::Option* add(const std::string& name, T& value, const std::string& help) {
+    CLI::Option* option = app_->add_option("--" + name, value, help);
+    if constexpr (is_list<T>) {
+      option->delimiter(',');
+    } else {
+      option->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+    }
+    option->capture_default_str();
+    flags_.push_back({name, option, [name, &value](const toml::node& node, const std::string& where) {
+                        read(node, where, value);
+                      },
+                      [&value] { return written(value); }});
+    return option;
+  }
+
+  /// A flag without a value.
+  CLI::Option* add_switch(const std::string& name, bool& value, const std::string& help) {
+    CLI::Option* option = app_->add_flag("--" + name, value, help);
+    flags_.push_back({name, option,
+                      [&value](const toml::node& node, const std::string& where) { read(node, where, value); },
+                      [&value] { return written(value); }});
+    return option;
+  }
+
+  /// Takes what `--config` says, if it was given, for the flags that were not.
+  ///
+  /// \throws eso::Error (input) naming the file and the key or line.
+  void read_config() {
+    if (!config_.empty()) read_config(config_, false);
+  }
+  void read_config(const std::filesystem::path& path, bool beats_flags);
+
+  /// Whether the flag was given, on the command line or in a file.
+  bool given(const std::string& name) const {
+    for (const Flag& flag : flags_) {
+      if (flag.name == name) return flag.from_file || flag.option->count() > 0;
+    }
+    return false;
+  }
+
+  /// All flags with their values as TOML.
+  std::string toml() const {
+    std::string text;
+    for (const Flag& flag : flags_) text += flag.name + " = " + flag.write() + "\n";
+    return text;
+  }
+
+ private:
+  template <class T>
+  static constexpr bool is_list = false;
+  template <class T>
+  static constexpr bool is_list<std::vector<T>> = true;
+
+  struct Flag {
+    std::string name;
+    CLI::Option* option;
+    std::function<void(const toml::node&, const std::string&)> read;
+    std::function<std::string()> write;
+    bool from_file = false;
+  };
+
+  template <class T>
+  static void read(const toml::node& node, const std::string& where, T& value) {
+    if constexpr (is_list<T>) {
+      value.clear();
+      const toml::array* array = node.as_array();
+      if (!array) {
+        read(node, where, value.emplace_back());
+        return;
+      }
+      for (const toml::node& element : *array) read(element, where, value.emplace_back());
+    } else if constexpr (std::is_same_v<T, bool>) {
+      if (!node.is_boolean()) throw eso::input_error(where, "is not true or false");
+      value = node.as_boolean()->get();
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      if (node.is_string()) {
+        value = node.as_string()->get();
+      } else if (node.is_number()) {  // `dropout = 0`: some flags take a word or a number
+        value = node.is_integer() ? fmt::format("{}", node.as_integer()->get()) : fmt::format("{}", node.as_floating_point()->get());
+      } else {
+        throw eso::input_error(where, "is not a string");
+      }
+    } else if constexpr (std::is_integral_v<T>) {
+      if (!node.is_integer()) throw eso::input_error(where, "is not an integer");
+      if (std::is_unsigned_v<T> && node.as_integer()->get() < 0) throw eso::input_error(where, "is negative");
+      value = static_cast<T>(node.as_integer()->get());
+    } else {
+      if (!node.is_number()) throw eso::input_error(where, "is not a number");
+      value = node.is_integer() ? static_cast<T>(node.as_integer()->get()) : static_cast<T>(node.as_floating_point()->get());
+    }
+  }
+
+  static std::string written(const std::string& value);
+  static std::string written(bool value) { return value ? "true" : "false"; }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  static std::string written(T value) {
+    std::string text = fmt::format("{}", value);
+    if (std::is_floating_point_v<T> && text.find_first_of(".en") == std::string::npos) text += ".0";
+    return text;
+  }
+  template <class T>
+  static std::string written(const std::vector<T>& values) {
+    std::string text = "[";
+    for (const T& value : values) text += (text.size() > 1 ? ", " : "") + written(value);
+    return text + "]";
+  }
+
+  CLI::App* app_;
+  std::string config_;
+  std::vector<Flag> flags_;
+};
+
+}  // namespace eso_program

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include <sched.h>
+
+#include <csignal>
+#include <exception>
+#include <new>
+#include <vector>
+
+#include "eso/version.hpp"
+#include "program.hpp"
+
+namespace eso_program {
+namespace {
+
+volatile std::sig_atomic_t caught_signal = 0;
+
+void note_signal(int signal) {
+  if (caught_signal != 0) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  caught_signal = signal;
+}
+
+/// The last line that a failing program prints.
+void print_error(const std::string& text) { fmt::print(stderr, "eso: error: {}\n", text); }
+
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  }
+  return text;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Post-fine-tuning of autoregressive language models: SFT and ESO against rewards.", "eso"};
+  app.set_version_flag("--version", ESO_VERSION);
+  app.require_subcommand(1);
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  for (const auto add : {add_train, add_eval, add_generate, add_score, add_tokenize, add_rouge, add_compare, add_report, add_convert}) {
+    Command command = add(app);
+    commands.emplace_back(app.get_subcommands({}).back(), std::move(command));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);  // --help, --version
+  } catch (const CLI::ParseError& error) {
+    print_error(one_line(error.what()));
+    return 2;
+  }
+  for (const auto& [subcommand, command] : commands) {
+    if (subcommand->parsed()) command();
+  }
+  return 0;
+}
+
+}  // namespace
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = note_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+void check_signals() {
+  if (caught_signal != 0) throw Interrupted{caught_signal};
+}
+
+std::int64_t processor_count() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return 1;
+}
+
+std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
+  if (count < 0 || count > 4096) throw eso::input_error("--threads", "is out of range", fmt::format("{}", count), "0 to 4096");
+  return std::make_shared<eso::Threads>(static_cast<int>(count == 0 ? processor_count() : count));
+}
+
+}  // namespace eso_program
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  using namespace eso_program;
+  try {
+    return run(argc, argv);
+  } catch (const eso::Error& error) {
+    print_error(error.what());
+    return error.fault() == eso::Fault::input ? 2 : 1;
+  } catch (const Interrupted& interrupted) {
+    return 128 + interrupted.signal;
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+  } catch (const std::exception& error) {
+    print_error("internal: " + one_line(error.what()));
+  }
+  return 1;
+}

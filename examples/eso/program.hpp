@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "eso/error.hpp"
+#include "eso/threads.hpp"
+
+namespace eso_program {
+
+/// A subcommand: adds itself to the program and gives what it does when it is called.
+using Command = std::function<void()>;
+
+Command add_train(CLI::App& app);
+Command add_eval(CLI::App& app);
+Command add_generate(CLI::App& app);
+Command add_score(CLI::App& app);
+Command add_tokenize(CLI::App& app);
+Command add_rouge(CLI::App& app);
+Command add_compare(CLI::App& app);
+Command add_report(CLI::App& app);
+Command add_convert(CLI::App& app);
+
+/// Thrown to leave the program on a signal, with the exit code 128 + n.
+struct Interrupted {
+  int signal;
+};
+
+/// From here on SIGINT and SIGTERM are noted instead of ending the program; a second one ends it at once.
+void catch_signals();
+/// Throws `Interrupted` if a signal was noted.
+void check_signals();
+
+/// Standard output: whole lines, and an error (a full disk, a closed pipe) that is not lost.
+class Output {
+ public:
+  void line(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fputc('\n', stdout);
+    if (std::ferror(stdout)) throw eso::system_error("<stdout>", "cannot write");
+  }
+  /// To be called at the end.
+  void flush() {
+    if (std::fflush(stdout) != 0) throw eso::system_error("<stdout>", "cannot write");
+  }
+};
+
+/// A line of progress or advice on standard error.
+template <class... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// Threads for a `--threads` value; 0 stands for all processors that this process may use.
+std::shared_ptr<eso::Threads> make_threads(std::int64_t count);
+/// The number that 0 stands for.
+std::int64_t processor_count();
+
+}  // namespace eso_program

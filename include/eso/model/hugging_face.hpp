@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eso/model/decoder.hpp"
+#include "eso/model/gpt2.hpp"
+#include "eso/model/safetensors.hpp"
+#include "eso/model/safetensors_writer.hpp"
+#include "eso/model/tensor_values.hpp"
+#include "eso/model/weight_files.hpp"
+
+namespace eso {
+
+/// What `config.json` of a Hugging Face folder says.
+struct ModelSettings {
+  Architecture architecture;
+  nlohmann::json config;  ///< as it stands there, to be written back
+};
+
+/// Reads `folder/config.json`.
+///
+/// \throws Error (input) naming the file and the key, or the `model_type` where it is no known one.
+inline ModelSettings read_settings(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "config.json";
+  if (!std::filesystem::is_directory(folder)) throw input_error(folder.string(), "no such model folder");
+  ModelSettings settings{{}, read_json_file(path)};
+  const JsonNode config(settings.config, path);
+  const std::string& type = config.at("model_type").string();
+  if (type != "gpt2") throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type), "\"gpt2\"");
+  settings.architecture = Gpt2Settings(config).architecture();
+  return settings;
+}
+
+/// A model read from a Hugging Face folder.
+template <class Scalar>
+struct LoadedModel {
+  Decoder<Scalar> decoder;
+  nlohmann::json config;             ///< of the folder
+  std::vector<std::string> ignored;  ///< tensors of the files that the model has no use for
+};
+
+/// The name that transformers writes for an array.
+inline std::string written_name(const Architecture&, const ArraySpec& spec) {
+  if (spec.role == Role::head) return "lm_head.weight";
+  return "transformer." + gpt2_name(spec.role, spec.layer);
+}
+
+/// Numbers of all arrays together.
+///
+/// \throws Error (input) if they exceed what can be addressed.
+inline Index parameter_count(const Architecture& a) {
+  double total = 0;
+  Index exact = 0;
+  for (const ArraySpec& spec : arrays(a)) {
+    double size = 1;
+    for (const Index n : spec.shape) size *= static_cast<double>(n);
+    total += size;
+    if (total > 0x1p50) throw input_error("config.json", "the model is larger than any memory");
+    exact += static_cast<Index>(size);
+  }
+  return exact;
+}
+
+/// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
+/// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are copied one
+/// by one); others are converted. Names may lack the prefix `transformer.`.
+///
+/// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not finite.
+template <class Scalar>
+LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_ptr<Threads> threads) {
+  ModelSettings settings = read_settings(folder);
+  struct Memory {
+    explicit Memory(WeightFiles opened) : files(std::move(opened)) {}
+    WeightFiles files;
+    std::vector<std::vector<Scalar>> converted;
+  };
+  auto memory = std::make_shared<Memory>(WeightFiles::open(folder));
+  const std::vector<ArraySpec> specs = arrays(settings.architecture);
+  std::vector<std::pair<std::string, TensorView>> found;
+  std::set<std::string> used;
+  for (const ArraySpec& spec : specs) {
+    const std::string name = written_name(settings.architecture, spec);
+    const std::string bare = spec.role == Role::head ? name : gpt2_name(spec.role, spec.layer);
+    std::optional<TensorView> tensor = memory->files.find(name);
+    used.insert(tensor ? name : bare);
+    if (!tensor) tensor = memory->files.find(bare);
+    if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", name));
+    if (tensor->shape != spec.shape) {
+      throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
+                        fmt::format("({})", fmt::join(tensor->shape, ", ")), fmt::format("({})", fmt::join(spec.shape, ", ")));
+    }
+    found.emplace_back(name, std::move(*tensor));
+  }
+  std::vector<StoredArray<Scalar>> stored(specs.size());
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const TensorView& tensor = found[i].second;
+    stored[i] = {specs[i], found[i].first, nullptr};
+    if (std::is_same_v<Scalar, float> && is_aligned_float32(tensor)) {
+      // The mapping is private and writable; only the view of it is constant.
+      stored[i].value = reinterpret_cast<Scalar*>(const_cast<std::byte*>(tensor.bytes.data()));
+    } else {
+      memory->converted.emplace_back(static_cast<std::size_t>(value_count(tensor)));
+      read_values(tensor, memory->converted.back().data());
+      stored[i].value = memory->converted.back().data();
+    }
+  }
+  threads->for_each(static_cast<Index>(specs.size()), [&](Index i) {
+    const auto& array = stored[static_cast<std::size_t>(i)];
+    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value, Decoder<Scalar>::size(array.spec));
+    if (!values.isFinite().all()) {
+      throw input_error(folder.string(), fmt::format("the tensor {} has a value that is not finite", array.name));
+    }
+  });
+  std::vector<std::string> ignored;
+  for (const std::string& name : memory->files.names()) {
+    if (!used.contains(name)) ignored.push_back(name);
+  }
+  return {Decoder<Scalar>(settings.architecture, std::move(stored), memory, std::move(threads)),
+          std::move(settings.config), std::move(ignored)};
+}
+
+/// A model with random weights, for training from scratch: matrices from a normal distribution of standard deviation
+/// 0.02, those that end a residual branch divided by sqrt(2 layers), biases 0, norms 1.
+///
+/// Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
+template <class Scalar>
+Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::shared_ptr<Threads> threads) {
+  parameter_count(a);
+  auto memory = std::make_shared<std::vector<std::vector<Scalar>>>();
+  std::vector<StoredArray<Scalar>> stored;
+  std::uint32_t number = 0;
+  for (const ArraySpec& spec : arrays(a)) {
+    std::vector<Scalar>& values = memory->emplace_back(static_cast<std::size_t>(Decoder<Scalar>::size(spec)), Scalar(0));
+    const bool ends_branch = spec.role == Role::attention_out_weight || spec.role == Role::outer_weight;
+    const double deviation = ends_branch ? 0.02 / std::sqrt(2.0 * static_cast<double>(a.layers)) : 0.02;
+    const StreamName stream{.seed = seed, .purpose = Purpose::initialising, .sample = number++};
+    const bool norm = spec.role == Role::norm1_weight || spec.role == Role::norm2_weight || spec.role == Role::final_norm_weight;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (norm) values[i] = Scalar(1);
+      if (spec.shape.size() > 1) values[i] = static_cast<Scalar>(deviation * normal(stream, i));
+    }
+    stored.push_back({spec, written_name(a, spec), values.data()});
+  }
+  return Decoder<Scalar>(a, std::move(stored), memory, std::move(threads));
+}
+
+/// Writes `model.safetensors` and `config.json` into the existing `folder`, as transformers names and lays them out.
+///
+/// `config` is that of the folder the model came from; its type is set to that of the weights.
+///
+/// \throws Error (system) if the disk is full or the folder cannot be written.
+template <class Scalar>
+void write_model(const std::filesystem::path& folder, const Decoder<Scalar>& decoder, nlohmann::json config,
+                 std::optional<DataType> store_as = std::nullopt) {
+  const DataType type = store_as.value_or(data_type_of<Scalar>);
+  config.erase("torch_dtype");
+  config["dtype"] = type == DataType::bfloat16 ? "bfloat16" : type == DataType::float64 ? "float64" : "float32";
+  config["architectures"] = {"GPT2LMHeadModel"};
+  write_durably(folder / "config.json", config.dump(2) + "\n");
+  write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);
+}
+
+}  // namespace eso

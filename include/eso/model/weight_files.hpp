@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "eso/error.hpp"
+#include "eso/model/mapped_file.hpp"
+#include "eso/model/safetensors.hpp"
+
+namespace eso {
+
+/// The weights of a Hugging Face folder: one `model.safetensors`, or the shards that
+/// `model.safetensors.index.json` names.
+class WeightFiles {
+ public:
+  /// Opens all files and checks all headers; reads no weights.
+  ///
+  /// \par Errors
+  /// Input `Error` for a folder that is missing or has no safetensors, a damaged index, a shard that is
+  /// missing or lies outside the folder, and a tensor that the index promises and the shard does not have.
+  static WeightFiles open(const std::filesystem::path& folder) {
+    std::error_code ignored_code;
+    if (!std::filesystem::is_directory(folder, ignored_code))
+      throw input_error(folder.string(), "no such folder");
+    WeightFiles opened;
+    const std::filesystem::path single = folder / "model.safetensors";
+    const std::filesystem::path index = folder / "model.safetensors.index.json";
+    if (std::filesystem::exists(single, ignored_code)) {
+      opened.add_file(Safetensors::open(single));
+    } else if (std::filesystem::exists(index, ignored_code)) {
+      opened.add_shards(folder, index);
+    } else {
+      throw without_safetensors(folder);
+    }
+    return opened;
+  }
+
+  /// The tensor of this name; nothing where there is none. Throws for one whose type holds no weights.
+  std::optional<TensorView> find(std::string_view name) const {
+    const auto found = places_.find(name);
+    if (found == places_.end()) return std::nullopt;
+    return files_[found->second].find(name);
+  }
+
+  /// `find` as a function, which keeps the mappings alive.
+  TensorLookup lookup() const {
+    return [files = *this](std::string_view name) { return files.find(name); };
+  }
+
+  /// The names of all tensors that hold weights, sorted.
+  std::vector<std::string> names() const {
+    std::vector<std::string> result;
+    for (const auto& [name, file] : places_) {
+      if (!ignored_.contains(name)) result.push_back(name);
+    }
+    return result;
+  }
+
+  /// `PATH: tensor NAME` for an `Error` about a tensor: the file that has it, or the first where none has.
+  std::string place_of(std::string_view name) const {
+    const auto found = places_.find(name);
+    return tensor_place(files_[found == places_.end() ? 0 : found->second].path().string(), name);
+  }
+
+  /// The bytes of a tensor to write to: in memory, never in the file.
+  std::span<std::byte> writable(const TensorView& tensor) const {
+    const auto found = places_.find(tensor.name);
+    require(found != places_.end(), tensor.name, "is not a tensor of these files");
+    return files_[found->second].writable(tensor);
+  }
+
+  /// The files, each once.
+  const std::vector<Safetensors>& files() const { return files_; }
+
+ private:
+  using Places = std::map<std::string, std::size_t, std::less<>>;  // name of a tensor -> number of its file
+
+  void add_file(const Safetensors& file) {
+    for (const TensorView& tensor : file.tensors()) places_.emplace(tensor.name, files_.size());
+    for (const IgnoredTensor& tensor : file.ignored()) {
+      places_.emplace(tensor.name, files_.size());
+      ignored_.emplace(tensor.name, files_.size());
+    }
+    files_.push_back(file);
+  }
+
+  void add_shards(const std::filesystem::path& folder, const std::filesystem::path& index) {
+    std::map<std::string, std::size_t> numbers;
+    std::vector<WeightFiles> shards;
+    for (const auto& [name, shard] : weight_map(index)) {
+      const auto [entry, is_new] = numbers.emplace(shard, files_.size());
+      if (is_new) {
+        shards.emplace_back().add_file(open_shard(folder / shard, index));
+        files_.push_back(shards.back().files_.front());
+      }
+      const WeightFiles& content = shards[entry->second];
+      if (!content.places_.contains(name)) {
+        throw input_error(tensor_place((folder / shard).string(), name),
+                          "is missing where the index says it lies");
+      }
+      places_.emplace(name, entry->second);
+      if (content.ignored_.contains(name)) ignored_.emplace(name, entry->second);
+    }
+  }
+
+  static Safetensors open_shard(const std::filesystem::path& path, const std::filesystem::path& index) {
+    std::error_code ignored_code;
+    if (!std::filesystem::exists(path, ignored_code)) {
+      throw input_error(path.string(), fmt::format("is missing, named by {}", index.filename().string()));
+    }
+    return Safetensors::open(path);
+  }
+
+  /// Names of tensors with the file names of their shards.
+  static std::map<std::string, std::string> weight_map(const std::filesystem::path& index) {
+    const std::string where = index.string();
+    const MappedFile file(index);
+    const auto* text = reinterpret_cast<const char*>(file.bytes().data());
+    const std::string_view content(text, file.bytes().size());
+    const auto json = nlohmann::json::parse(content, nullptr, false);
+    // The parser would take a zero byte as the end and never see what follows.
+    if (json.is_discarded() || content.find('\0') != std::string_view::npos) {
+      throw input_error(where, "is not valid JSON");
+    }
+    if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+      throw input_error(where, "has no weight_map");
+    }
+    std::map<std::string, std::string> result;
+    for (const auto& [name, shard] : json["weight_map"].items()) {
+      if (!shard.is_string())
+        throw input_error(where, "the shard of " + shortened(name) + " is not a string");
+      const auto& shard_name = shard.get_ref<const std::string&>();
+      // A shard lies in the folder itself: a name must not lead anywhere else.
+      if (shard_name.empty() || shard_name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos ||
+          shard_name.find("..") != std::string::npos) {
+        throw input_error(where, "the shard of " + shortened(name) + " is not a file name",
+                          shortened(shard_name));
+      }
+      result.emplace(name, shard_name);
+    }
+    if (result.empty()) throw input_error(where, "has an empty weight_map");
+    return result;
+  }
+
+  static Error without_safetensors(const std::filesystem::path& folder) {
+    std::error_code ignored_code;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored_code)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("pytorch_model") &&
+          (name.ends_with(".bin") || name.ends_with(".bin.index.json"))) {
+        return input_error(folder.string(), "weights must be safetensors", name, "model.safetensors");
+      }
+    }
+    return input_error(folder.string(), "has no weights", {},
+                       "model.safetensors or model.safetensors.index.json");
+  }
+
+  std::vector<Safetensors> files_;
+  Places places_, ignored_;
+};
+
+}  // namespace eso

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "eso/concepts.hpp"
+#include "eso/random.hpp"
+#include "eso/sample/distribution.hpp"
+
+namespace eso {
+
+/// Draws one response per entry of `values` to each prompt, the j-th at the j-th temperature: a `Sampler`.
+///
+/// Sample j of a prompt uses the random stream (seed, step, the prompt's example, j) and its t-th token the number t
+/// of it, so it does not depend on the other prompts, samples or their order. All live rows advance in one product a
+/// token; a row that ends leaves. A response ends with the end of sequence, after `max_tokens`, or where the context
+/// is full.
+///
+/// Source: section 3.2 of the ESO paper (four temperatures 0.5, 1, 1.5, 2, one sample each).
+struct Temperatures {
+  std::vector<double> values = {0.5, 1, 1.5, 2};  ///< each >= 0; 0 is greedy
+  Index max_tokens = 128;                         ///< of a response, its end of sequence included
+  Index top_k = 0;                                ///< 0: off
+  double top_p = 1;                               ///< 1: off
+  bool greedy = false;  ///< also the greedy response of each prompt, as `Kind::greedy`: the baseline of DRL
+  std::function<void()> between = {};  ///< called before each token, if given: may throw to abandon the work
+
+  Temperatures() = default;
+  Temperatures(std::initializer_list<double> temperatures) : values(temperatures) {}
+  explicit Temperatures(std::vector<double> temperatures) : values(std::move(temperatures)) {}
+
+  template <Generator G>
+  std::vector<Response> operator()(G& generator, std::span<const Prompt> prompts, StepSeed seed) const {
+    check_settings();
+    std::vector<Response> responses = blank_responses(prompts);
+    if (responses.empty()) return responses;
+    auto decoding = generator.decode(prompts);
+    using Scalar = std::remove_cvref_t<decltype(*decoding.logits().data())>;
+    Distribution<Scalar> distribution;
+    distribution.top_k = top_k;
+    distribution.top_p = top_p;
+    std::vector<std::size_t> live;  // which response a live row is to become
+    std::vector<Index> rows;        // and which row of the decoding it reads
+    for (std::size_t n = 0; n < responses.size(); ++n) {
+      const Index length = static_cast<Index>(prompts[static_cast<std::size_t>(responses[n].prompt)].tokens.size());
+      if (length >= generator.context_length()) {
+        throw input_error("Temperatures", "a prompt leaves no room for a response in the context",
+                          fmt::format("{} tokens", length), fmt::format("at most {}", generator.context_length() - 1));
+      }
+      live.push_back(n);
+      rows.push_back(responses[n].prompt);
+    }
+    std::vector<Index> parents;
+    Tokens next;
+    while (true) {
+      if (between) between();
+      parents.clear(), next.clear();
+      std::vector<std::size_t> still;
+      for (std::size_t i = 0; i < live.size(); ++i) {
+        Response& response = responses[live[i]];
+        const auto& prompt = prompts[static_cast<std::size_t>(response.prompt)];
+        distribution.temperature = response.temperature;
+        const auto& logits = decoding.logits();
+        append(response, distribution.draw(logits.data() + rows[i] * logits.cols(), logits.cols(),
+                                           uniform01(stream(seed, prompt, response), response.tokens.size())));
+        response.finished = response.tokens.back() == generator.end_of_sequence();
+        const auto length = static_cast<Index>(response.tokens.size());
+        const bool full = static_cast<Index>(prompt.tokens.size()) + length >= generator.context_length();
+        if (response.finished || full || length >= max_tokens) continue;
+        still.push_back(live[i]);
+        parents.push_back(rows[i]);
+        next.push_back(response.tokens.back());
+      }
+      live.swap(still);
+      if (live.empty()) return responses;
+      decoding.advance(parents, next);
+      rows.resize(live.size());
+      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<Index>(i);
+    }
+  }
+
+ private:
+  void check_settings() const {
+    for (const double temperature : values) {
+      require(temperature >= 0 && temperature < std::numeric_limits<double>::infinity(), "Temperatures",
+              "a temperature must be finite and at least 0");
+    }
+    require(max_tokens >= 1, "Temperatures", "max_tokens must be at least 1");
+    require(top_k >= 0, "Temperatures", "top_k must be at least 0");
+    require(top_p > 0 && top_p <= 1, "Temperatures", "top_p must lie in (0, 1]");
+  }
+
+  std::vector<Response> blank_responses(std::span<const Prompt> prompts) const {
+    std::vector<Response> responses;
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      for (std::size_t j = 0; j < values.size(); ++j) {
+        Response response;
+        response.prompt = static_cast<Index>(p);
+        response.sample = static_cast<Index>(j);
+        response.temperature = values[j];
+        responses.push_back(response);
+      }
+      if (greedy) {
+        Response response;
+        response.prompt = static_cast<Index>(p);
+        response.kind = Kind::greedy;
+        response.temperature = 0;
+        responses.push_back(response);
+      }
+    }
+    return responses;
+  }
+
+  static StreamName stream(StepSeed seed, const Prompt& prompt, const Response& response) {
+    return {.seed = seed.seed,
+            .step = seed.step,
+            .prompt = static_cast<std::uint32_t>(prompt.example),
+            .sample = static_cast<std::uint32_t>(response.sample)};
+  }
+
+  static void append(Response& response, const Draw& draw) {
+    response.tokens.push_back(draw.token);
+    response.logp.push_back(draw.logp);
+    response.entropy += draw.entropy;
+    response.entropy_drawn += draw.entropy_drawn;
+  }
+};
+
+}  // namespace eso

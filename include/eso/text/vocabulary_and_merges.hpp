@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "eso/data/lines.hpp"
+#include "eso/error.hpp"
+#include "eso/text/json_file.hpp"
+#include "eso/text/tokenizer_source.hpp"
+
+namespace eso {
+
+/// Reads GPT-2's layout: vocab.json, merges.txt and, where they are, the files that declare added tokens.
+///
+/// Added tokens are those that special_tokens_map.json and tokenizer_config.json declare (beginning, end,
+/// unknown, padding and further special tokens; the `added_tokens_decoder`) and those of added_tokens.json.
+/// If neither of the first two declares any it is `<|endoftext|>`. One that has no id yet gets the next one,
+/// as transformers does it.
+class VocabularyAndMerges {
+ public:
+  /// \throws Error (input) that names the file and the key or line.
+  static TokenizerSource read(const std::filesystem::path& folder) {
+    TokenizerSource source;
+    source.files = {folder / "vocab.json", folder / "merges.txt"};
+    const nlohmann::json vocabulary = read_json_file(source.files[0]);
+    source.read_vocabulary(JsonNode(vocabulary, source.files[0]));
+    read_merges(source.files[1], source);
+    VocabularyAndMerges reader(source);
+    reader.read_declarations(folder);
+    reader.add_tokens();
+    return source;
+  }
+
+ private:
+  struct Declaration {
+    AddedToken token;
+    std::optional<TokenId> id;
+    std::string path;
+  };
+
+  explicit VocabularyAndMerges(TokenizerSource& source) : source_(source) {}
+
+  static void read_merges(const std::filesystem::path& path, TokenizerSource& source) {
+    LineReader lines(path);
+    std::string blank;  // the place of a blank line, which may only stand at the end
+    while (const auto line = lines.next()) {
+      if (line->starts_with("#version")) continue;
+      if (line->empty()) {
+        if (blank.empty()) blank = lines.where();
+        continue;
+      }
+      if (!blank.empty()) throw input_error(blank, "is blank", {}, "two tokens with a space between");
+      source.add_merge(*line, lines.where());
+    }
+  }
+
+  void read_declarations(const std::filesystem::path& folder) {
+    const auto config = read_optional(folder / "tokenizer_config.json");
+    const auto special = read_optional(folder / "special_tokens_map.json");
+    const auto added = read_optional(folder / "added_tokens.json");
+    if (config) {
+      const JsonNode node(*config, folder / "tokenizer_config.json");
+      source_.add_prefix_space = node.boolean_or("add_prefix_space", false);
+      if (const auto decoder = node.find("added_tokens_decoder")) declare_by_id(*decoder);
+    }
+    const bool has_decoder = !declarations_.empty();
+    if (added && !has_decoder) declare_by_token(JsonNode(*added, folder / "added_tokens.json"));
+    bool has_special = false;
+    if (special) has_special |= declare_special(JsonNode(*special, folder / "special_tokens_map.json"));
+    if (config) has_special |= declare_special(JsonNode(*config, folder / "tokenizer_config.json"));
+    const std::string usual = "<|endoftext|>";
+    if (!has_decoder && !has_special && source_.ids.contains(usual)) {
+      declare({.content = usual, .special = true}, std::nullopt, source_.files[0].string());
+    }
+  }
+
+  std::optional<nlohmann::json> read_optional(const std::filesystem::path& path) {
+    std::error_code code;
+    if (!std::filesystem::exists(path, code)) return std::nullopt;
+    source_.files.push_back(path);
+    return read_json_file(path);
+  }
+
+  /// `added_tokens_decoder`: {"50257": {"content": ...}}
+  void declare_by_id(const JsonNode& decoder) {
+    std::map<TokenId, AddedToken> tokens;
+    decoder.each_member([&](const std::string& name, const JsonNode& node) {
+      TokenId id = -1;
+      const char* end = name.data() + name.size();
+      const auto read = std::from_chars(name.data(), end, id);
+      if (read.ec != std::errc() || read.ptr != end || id < 0) {
+        throw input_error(decoder.path(), fmt::format("a key of \"{}\" is no token id", decoder.key()),
+                          in_quotes(name));
+      }
+      tokens.emplace(id, token_of(node));
+    });
+    for (auto& [id, token] : tokens) declare(std::move(token), id, decoder.path());
+  }
+
+  /// added_tokens.json: {"<pad>": 50257}
+  void declare_by_token(const JsonNode& added) {
+    std::map<TokenId, AddedToken> tokens;
+    added.each_member([&](const std::string& content, const JsonNode& node) {
+      if (!tokens.emplace(node.id(), AddedToken{.content = content, .normalized = true}).second) {
+        throw input_error(added.path(), fmt::format("two tokens have the id {}", node.id()));
+      }
+    });
+    for (auto& [id, token] : tokens) declare(std::move(token), id, added.path());
+  }
+
+  /// Returns whether there was any.
+  bool declare_special(const JsonNode& root) {
+    bool any = false;
+    const auto declare_one = [&](const JsonNode& node) {
+      AddedToken token = token_of(node);
+      token.special = true;
+      any |= declare(std::move(token), std::nullopt, root.path());
+    };
+    for (const char* name :
+         {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+      if (const auto node = root.find(name)) declare_one(*node);
+    }
+    for (const char* name : {"additional_special_tokens", "extra_special_tokens"}) {
+      const auto node = root.find(name);
+      if (!node) continue;
+      if (node->value().is_object()) {
+        node->each_member([&](const std::string&, const JsonNode& element) { declare_one(element); });
+      } else {
+        node->each_element(declare_one);
+      }
+    }
+    return any;
+  }
+
+  /// A token spelled as a string, or as an object with its flags.
+  static AddedToken token_of(const JsonNode& node) {
+    AddedToken token;
+    if (node.value().is_string()) {
+      token.content = node.string();
+      return token;
+    }
+    token.content = node.at("content").string();
+    token.special = node.boolean_or("special", false);
+    token.normalized = node.boolean_or("normalized", !token.special);
+    token.single_word = node.boolean_or("single_word", false);
+    token.lstrip = node.boolean_or("lstrip", false);
+    token.rstrip = node.boolean_or("rstrip", false);
+    return token;
+  }
+
+  /// The first declaration of a token gives its flags; one as special makes it so. False for an empty one.
+  bool declare(AddedToken token, std::optional<TokenId> id, const std::string& path) {
+    if (token.content.empty()) return false;
+    for (Declaration& other : declarations_) {
+      if (other.token.content != token.content) continue;
+      other.token.special |= token.special;
+      return true;
+    }
+    declarations_.push_back({std::move(token), id, path});
+    return true;
+  }
+
+  void add_tokens() {
+    for (Declaration& declaration : declarations_) {
+      source_.add_token(std::move(declaration.token), declaration.id, declaration.path);
+    }
+  }
+
+  TokenizerSource& source_;
+  std::vector<Declaration> declarations_;
+};
+
+}  // namespace eso

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eso/concepts.hpp"
+#include "eso/data/batches.hpp"
+#include "eso/optim/clip.hpp"
+#include "eso/optim/schedule.hpp"
+#include "eso/train/active_epochs.hpp"
+
+namespace eso {
+
+/// The sampler of a run that draws nothing: supervised training.
+struct NoSamples {
+  template <class M>
+  std::vector<Response> operator()(M&, std::span<const Prompt>, StepSeed) const {
+    return {};
+  }
+};
+
+/// The reward of a run that draws nothing.
+struct NoReward {
+  double operator()(const Response&, const Example&) const { return 0; }
+};
+
+/// Seconds that the phases of a step took.
+struct StepTimes {
+  double total = 0, sample = 0, reward = 0, forward = 0, backward = 0, update = 0;
+};
+
+/// What one step of a run did; what observers see.
+struct Step {
+  std::int64_t number = 0;  ///< 1-based
+  std::int64_t steps = 0;   ///< of the whole run
+  double epoch = 0;         ///< examples seen / examples
+  bool active = false;      ///< the method beside SFT was on
+  double loss = 0;          ///< the objective on the step's batch before the update
+  std::vector<std::pair<std::string, double>> parts;  ///< named parts of it, without their weights
+  double gradient_norm = 0;                           ///< before clipping
+  double learning_rate = 0;
+  bool updated = false;     ///< false: loss or gradient was not finite, and the parameters were left alone
+  std::int64_t tokens = 0;  ///< ids of prompts and responses through the model so far
+  double reward = std::numeric_limits<double>::quiet_NaN();  ///< mean over the samples; not a number without any
+  Batch batch;                           ///< with the rewards
+  std::vector<const Example*> examples;  ///< (P) what the prompts come from
+  StepTimes times;
+};
+
+/// Scores the drawn responses of a batch in place.
+///
+/// \throws Error (input) naming the example and sample of a reward that is not finite.
+template <Reward R>
+void score(Batch& batch, const std::vector<const Example*>& examples, const R& reward) {
+  std::vector<Response*> drawn;
+  for (Response& response : batch.responses) {
+    if (response.kind == Kind::sample || response.kind == Kind::greedy) drawn.push_back(&response);
+  }
+  const auto example_of = [&](const Response& response) { return examples[static_cast<std::size_t>(response.prompt)]; };
+  if constexpr (requires(const Response& r, const Example& e) { reward(r, e); }) {
+    for (Response* response : drawn) response->reward = reward(*response, *example_of(*response));
+  } else {
+    std::vector<const Response*> responses(drawn.begin(), drawn.end());
+    std::vector<const Example*> of;
+    for (const Response* response : drawn) of.push_back(example_of(*response));
+    const std::vector<double> rewards = reward(responses, of);
+    require(rewards.size() == drawn.size(), "reward", "needs one value for each response");
+    for (std::size_t i = 0; i < drawn.size(); ++i) drawn[i]->reward = rewards[i];
+  }
+  for (const Response* response : drawn) {
+    if (!std::isfinite(response->reward)) {
+      throw input_error("reward", fmt::format("of sample {} of example {} is not finite", response->sample,
+                                              example_of(*response)->number),
+                        fmt::format("{}", response->reward));
+    }
+  }
+}
+
+/// Fine-tunes a model: the only place where sampler, reward, loss, model and optimizer meet.
+///
+///     prompts -> responses -> rewards -> log-probabilities -> value, d_logp -> gradients -> parameters
+///
+/// A step is one update over `batch_size` examples. `micro_batch_size` prompts go through the model at once, each
+/// with all its responses, and change nothing beyond rounding. While the method is not active nothing is sampled and
+/// the loss is told so. Everything drawn follows from (seed, step, example), so a run that sets `steps_done` and
+/// `tokens_seen` and restores model and optimizer goes on bit for bit.
+///
+/// Settings are public members. It uses nothing that a user cannot call: `step` may be copied and changed.
+template <LogProbModel M, class S, Reward R, Loss L, Optimizer<M> O>
+  requires Sampler<S, M> || std::same_as<S, NoSamples>
+class Trainer {
+ public:
+  M& model;
+  S sampler;
+  R reward;
+  L loss;
+  O optimizer;
+
+  Index epochs = 5;
+  Index batch_size = 16;
+  Index micro_batch_size = 0;  ///< prompts through the model at once; 0: the batch
+  ActiveEpochs active_epochs = {};
+  Schedule schedule = {};      ///< its `total_steps` of 0 becomes the run's number of steps
+  double clip_norm = 1;        ///< 0: off
+  std::uint64_t seed = 0;
+  bool shuffle = true;
+  std::int64_t max_steps = 0;  ///< 0: all epochs
+
+  /// Called with the scored batch before the loss sees it, if given: to add log-probabilities of a reference or of
+  /// the old policy, or a penalty to the rewards.
+  std::function<void(Batch&)> prepare = {};
+  /// Called between the parts of a step, if given. It may throw to abandon the step: until the update nothing of the
+  /// model has changed.
+  std::function<void()> between = {};
+
+  std::int64_t steps_done = 0;   ///< where the run stands
+  std::int64_t tokens_seen = 0;
+
+  Trainer(M& trained, S drawn_by, R rewarded_by, L minimised, O updated_by)
+      : model(trained),
+        sampler(std::move(drawn_by)),
+        reward(std::move(rewarded_by)),
+        loss(std::move(minimised)),
+        optimizer(std::move(updated_by)) {}
+
+  /// Supervised: nothing is drawn.
+  Trainer(M& trained, L minimised, O updated_by)
+      : Trainer(trained, NoSamples{}, NoReward{}, std::move(minimised), std::move(updated_by)) {}
+
+  /// Steps of a run over `count` examples.
+  std::int64_t steps(std::size_t count) const {
+    const auto all = static_cast<std::int64_t>(batches(count).steps());
+    return max_steps > 0 ? std::min(max_steps, all) : all;
+  }
+
+  class Run;
+
+  /// The steps from `steps_done` on, computed one by one as they are asked for: `for (const Step& s : trainer.run(e))`.
+  Run run(std::span<const Example> examples) { return Run(*this, examples); }
+
+  /// Runs to the end; every observer sees every step.
+  template <Observer... Os>
+  void train(std::span<const Example> examples, Os&... observers) {
+    for (const Step& step : run(examples)) (observers(step), ...);
+  }
+
+ private:
+  Batches batches(std::size_t count) const {
+    return {count, static_cast<std::size_t>(batch_size), static_cast<std::size_t>(epochs), seed, shuffle};
+  }
+};
+
+template <class M, class L, class O>
+Trainer(M&, L, O) -> Trainer<M, NoSamples, NoReward, L, O>;
+
+/// The steps of a run, as a range that computes each when it is reached. One run at a time per trainer.
+template <LogProbModel M, class S, Reward R, Loss L, Optimizer<M> O>
+  requires Sampler<S, M> || std::same_as<S, NoSamples>
+class Trainer<M, S, R, L, O>::Run {
+ public:
+  class Iterator {
+   public:
+    using difference_type = std::ptrdiff_t;
+    using value_type = Step;
+    explicit Iterator(Run& run) : run_(&run) {}
+    const Step& operator*() const { return run_->step_; }
+    const Step* operator->() const { return &run_->step_; }
+    Iterator& operator++() {
+      run_->next();
+      return *this;
+    }
+    void operator++(int) { run_->next(); }
+    bool operator==(std::default_sentinel_t) const { return run_->ended_; }
+
+   private:
+    Run* run_;
+  };
+
+  Run(Trainer& trainer, std::span<const Example> examples)
+      : trainer_(trainer), examples_(examples), batches_(trainer.batches(examples.size())), schedule_(trainer.schedule) {
+    step_.steps = trainer.steps(examples.size());
+    if (schedule_.total_steps == 0) schedule_.total_steps = step_.steps;
+  }
+
+  Iterator begin() {
+    next();
+    return Iterator(*this);
+  }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// Adds the time since `since` to `seconds` and sets `since` to now.
+  static void lap(Clock::time_point& since, double& seconds) {
+    const auto now = Clock::now();
+    seconds += std::chrono::duration<double>(now - since).count();
+    since = now;
+  }
+
+  void next() {
+    ended_ = trainer_.steps_done >= step_.steps;
+    if (ended_) return;
+    const auto start = Clock::now();
+    auto since = start;
+    step_.times = {};
+    begin_step();
+    draw_and_score(since);
+    forward_backward(since);
+    update(since);
+    ++trainer_.steps_done;
+    step_.times.total = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  void begin_step() {
+    const auto index = static_cast<std::size_t>(trainer_.steps_done);
+    step_.number = trainer_.steps_done + 1;
+    step_.epoch = batches_.epochs_done(index);
+    step_.active = trainer_.active_epochs(static_cast<Index>(batches_.epoch(index)), trainer_.epochs);
+    step_.learning_rate = schedule_(trainer_.steps_done);
+    step_.batch = {};
+    step_.examples.clear();
+    for (const std::size_t i : batches_.batch(index)) {
+      const Example& example = examples_[i];
+      const Index p = step_.batch.prompt_count();
+      step_.examples.push_back(&example);
+      step_.batch.prompts.push_back({example.prompt, example.number});
+      add_given(example.target, example.rejected.empty() ? Kind::target : Kind::chosen, p);
+      if (!example.rejected.empty()) add_given(example.rejected, Kind::rejected, p);
+    }
+  }
+
+  void add_given(const Tokens& tokens, Kind kind, Index p) {
+    Response response;
+    response.prompt = p;
+    response.kind = kind;
+    response.tokens = tokens;
+    response.temperature = std::numeric_limits<double>::quiet_NaN();
+    step_.batch.responses.push_back(std::move(response));
+  }
+
+  void draw_and_score(Clock::time_point& since) {
+    step_.reward = std::numeric_limits<double>::quiet_NaN();
+    if (step_.active) {
+      const StepSeed seed{trainer_.seed, static_cast<std::uint32_t>(trainer_.steps_done)};
+      std::vector<Response> drawn = trainer_.sampler(trainer_.model, step_.batch.prompts, seed);
+      std::move(drawn.begin(), drawn.end(), std::back_inserter(step_.batch.responses));
+      lap(since, step_.times.sample);
+      score(step_.batch, step_.examples, trainer_.reward);
+      double sum = 0;
+      std::int64_t count = 0;
+      for (const Response& response : step_.batch.responses) {
+        if (response.kind == Kind::sample) sum += response.reward, ++count;
+      }
+      if (count > 0) step_.reward = sum / static_cast<double>(count);
+    }
+    if (trainer_.prepare) trainer_.prepare(step_.batch);
+    lap(since, step_.times.reward);
+  }
+
+  void forward_backward(Clock::time_point& since) {
+    const Batch& whole = step_.batch;
+    Totals totals = Totals::of(whole);
+    totals.active = step_.active;
+    if constexpr (requires { trainer_.loss.count(whole, totals); }) trainer_.loss.count(whole, totals);
+    zero_gradients(trainer_.model.parameters());
+    step_.loss = 0;
+    step_.parts.clear();
+    const Index size = trainer_.micro_batch_size > 0 ? trainer_.micro_batch_size : whole.prompt_count();
+    for (Index first = 0; first < whole.prompt_count(); first += size) {
+      if (trainer_.between) trainer_.between();
+      const Batch micro = part(whole, first, std::min(size, whole.prompt_count() - first));
+      const LogProbs logp = trainer_.model.log_probs(micro);
+      const LossResult result = trainer_.loss(micro, logp, totals);
+      lap(since, step_.times.forward);
+      trainer_.model.backward(result.d_logp);
+      lap(since, step_.times.backward);
+      add(result);
+    }
+    for (const Prompt& prompt : whole.prompts) trainer_.tokens_seen += static_cast<std::int64_t>(prompt.tokens.size());
+    for (const Response& r : whole.responses) trainer_.tokens_seen += static_cast<std::int64_t>(r.tokens.size());
+    step_.tokens = trainer_.tokens_seen;
+  }
+
+  void add(const LossResult& result) {
+    step_.loss += result.value;
+    for (const auto& named : result.parts) {
+      const auto known = std::find_if(step_.parts.begin(), step_.parts.end(),
+                                      [&](const auto& other) { return other.first == named.first; });
+      if (known == step_.parts.end()) {
+        step_.parts.push_back(named);
+      } else {
+        known->second += named.second;
+      }
+    }
+  }
+
+  void update(Clock::time_point& since) {
+    auto parameters = trainer_.model.parameters();
+    step_.gradient_norm = global_norm(parameters);
+    step_.updated = std::isfinite(step_.gradient_norm) && std::isfinite(step_.loss);
+    if (step_.updated) {
+      trainer_.optimizer.update(parameters, step_.learning_rate, clip_scale(step_.gradient_norm, trainer_.clip_norm));
+    }
+    lap(since, step_.times.update);
+  }
+
+  Trainer& trainer_;
+  std::span<const Example> examples_;
+  Batches batches_;
+  Schedule schedule_;
+  Step step_;
+  bool ended_ = false;
+};
+
+}  // namespace eso

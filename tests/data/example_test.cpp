@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include <catch2/catch.hpp>
+#include <cstdint>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eso/data/example.hpp"
+
+namespace {
+
+using eso::Tokens;
+
+/// A byte is a token; 0 is special and decodes to "<end>" unless special tokens are left out.
+struct Bytes {
+  Tokens encode(std::string_view text) const {
+    Tokens tokens;
+    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+    return tokens;
+  }
+  std::string decode(std::span<const eso::TokenId> tokens, bool skip_special) const {
+    std::string text;
+    for (const eso::TokenId id : tokens) {
+      if (id != 0) text.push_back(static_cast<char>(id));
+      if (id == 0 && !skip_special) text += "<end>";
+    }
+    return text;
+  }
+};
+
+/// The result for one example with room for 4 prompt tokens and 3 of the response, in a context of 6.
+eso::Tokenised one(const std::string& prompt, const std::string& response,
+                   std::optional<eso::TokenId> eos = 0) {
+  const std::vector<eso::TextExample> texts{
+      {.prompt = prompt, .response = response, .number = 7, .where = "f:8"}};
+  return eso::tokenise(std::span<const eso::TextExample>(texts), Bytes{}, eos, 4, 3, 6);
+}
+
+}  // namespace
+
+TEST_CASE("strip takes off what Python's str.strip takes off, of all code points", "[data]") {
+  std::ifstream file(std::string(ESO_TEST_DIR) + "/golden/data.json");
+  const auto list = nlohmann::json::parse(file)["white_space"].get<std::vector<std::uint32_t>>();
+  const std::set<std::uint32_t> white_space(list.begin(), list.end());
+  std::size_t wrong = 0;
+  for (std::uint32_t code = 0; code < 0x110000; ++code) {
+    if (code >= 0xD800 && code < 0xE000) continue;
+    std::string c;
+    eso::append_utf8(c, code);
+    const std::string inside = white_space.contains(code) ? "x" : c + "x" + c;
+    wrong += eso::strip(c + "x" + c) == inside ? 0U : 1U;
+  }
+  CHECK(wrong == 0);
+  CHECK(white_space.size() == 29);
+}
+
+TEST_CASE("strip keeps what is inside and bytes that are not UTF-8", "[data]") {
+  CHECK(eso::strip("").empty());
+  CHECK(eso::strip(" \t\xC2\xA0\xE3\x80\x80 \n").empty());
+  CHECK(eso::strip("  a b\t c \r\n") == "a b\t c");
+  CHECK(eso::strip("\xE2\x80\xA8 a\xC2\x85") == "a");
+  // U+3042 ends in the bytes 81 82, U+0285 in 85: parts of characters are no white space.
+  CHECK(eso::strip("\xE3\x81\x82") == "\xE3\x81\x82");
+  CHECK(eso::strip("\xCA\x85") == "\xCA\x85");
+  // A byte that is not UTF-8 stays, white space beside it goes.
+  CHECK(eso::strip("\x85") == "\x85");
+  CHECK(eso::strip(" \x80 ") == "\x80");
+  CHECK(eso::strip("a \x80") == "a \x80");
+  CHECK(eso::strip("\xC2 ") == "\xC2");
+  CHECK(eso::strip("\xE2\x80") == "\xE2\x80");
+  CHECK(eso::strip("\xE3\x80\x80\x80") == "\x80");
+  CHECK(eso::strip("a\xE3\x80\x80\x80") == "a\xE3\x80\x80\x80");
+}
+
+TEST_CASE("tokenise appends the end of the sequence only where it fits", "[data]") {
+  const auto short_one = one("ab", "x");
+  REQUIRE(short_one.examples.size() == 1);
+  CHECK(short_one.examples[0].prompt == Tokens{'a', 'b'});
+  CHECK(short_one.examples[0].target == Tokens{'x', 0});
+  CHECK(short_one.examples[0].number == 7);
+  CHECK(short_one.examples[0].prompt_text == "ab");
+  CHECK(short_one.cut_targets == 0);
+  CHECK(one("ab", "xy").examples[0].target == Tokens{'x', 'y', 0});     // fits exactly with it
+  CHECK(one("ab", "xyz").examples[0].target == Tokens{'x', 'y', 'z'});  // fits exactly without it
+  CHECK(one("ab", "xyz").cut_targets == 0);
+  CHECK(one("ab", "xyzw").examples[0].target == Tokens{'x', 'y', 'z'});
+  CHECK(one("ab", "xyzw").cut_targets == 1);
+  CHECK(one("ab", "").examples[0].target == Tokens{0});  // an empty response is its end alone
+  CHECK(one("ab", "x", std::nullopt).examples[0].target == Tokens{'x'});
+}
+
+TEST_CASE("the reference is the decoded cut target, without special tokens, stripped", "[data]") {
+  CHECK(one("ab", " x").examples[0].reference == "x");
+  CHECK(one("ab", " x yz").examples[0].reference == "x");  // cut to " x "
+  CHECK(one("ab", "").examples[0].reference.empty());
+}
+
+TEST_CASE("tokenise drops and counts what is too long", "[data]") {
+  CHECK(one("abcd", "x").examples.size() == 1);  // 4 + 2 tokens fill the context
+  const auto long_prompt = one("abcde", "x");
+  CHECK(long_prompt.examples.empty());
+  CHECK(long_prompt.too_long_prompts == 1);
+  CHECK(long_prompt.beyond_context == 0);
+  const auto beyond = one("abcd", "xy");  // 4 + 3
+  CHECK(beyond.examples.empty());
+  CHECK(beyond.too_long_prompts == 0);
+  CHECK(beyond.beyond_context == 1);
+  CHECK(beyond.cut_targets == 0);
+
+  const std::vector<eso::TextExample> texts{{.prompt = "abcde", .response = "x", .number = 0},
+                                            {.prompt = "a", .response = "x", .number = 1},
+                                            {.prompt = "abcd", .response = "xyz", .number = 2},
+                                            {.prompt = "b", .response = "wxyz", .number = 4}};
+  const auto kept = eso::tokenise(std::span<const eso::TextExample>(texts), Bytes{}, 0, 4, 3, 6);
+  REQUIRE(kept.examples.size() == 2);
+  CHECK(kept.examples[0].number == 1);
+  CHECK(kept.examples[1].number == 4);
+  CHECK(kept.too_long_prompts == 1);
+  CHECK(kept.beyond_context == 1);
+  CHECK(kept.cut_targets == 1);
+}
+
+TEST_CASE("tokenise refuses an example without a prompt or a response by its place", "[data]") {
+  CHECK_THROWS_WITH(one("", "x"), "f:8: the prompt is empty");
+  CHECK_THROWS_WITH(one("ab", "", std::nullopt), "f:8: the response is empty");
+  const std::vector<eso::TextExample> unplaced{{.prompt = "", .response = "x", .number = 3}};
+  CHECK_THROWS_WITH(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 4, 3, 6),
+                    "example 3: the prompt is empty");
+  CHECK_THROWS_AS(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 4, 0, 6),
+                  eso::Error);
+  CHECK_THROWS_AS(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 0, 3, 6),
+                  eso::Error);
+}
