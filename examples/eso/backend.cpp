@@ -26,6 +26,10 @@ class EigenModel : public AnyModel::Interface {
   eso::LogProbs log_probs(const eso::Batch& batch) override { return decoder_.log_probs(batch); }
   void backward(const eso::LogProbs& d_logp) override { decoder_.backward(d_logp); }
   eso::ParameterList<float> parameters() override { return decoder_.parameters(); }
+  void score_only(double temperature) override {
+    decoder_.set_temperature(temperature);
+    decoder_.keeps_for_backward = false;
+  }
   AnyDecoding decode(std::span<const eso::Prompt> prompts) const override {
     return AnyDecoding(std::make_unique<EigenDecoding>(decoder_.decode(prompts)));
   }

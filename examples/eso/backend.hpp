@@ -45,6 +45,7 @@ class AnyModel {
     virtual eso::LogProbs log_probs(const eso::Batch& batch) = 0;
     virtual void backward(const eso::LogProbs& d_logp) = 0;
     virtual eso::ParameterList<float> parameters() = 0;
+    virtual void score_only(double temperature) = 0;
     virtual AnyDecoding decode(std::span<const eso::Prompt> prompts) const = 0;
     virtual std::vector<eso::TensorView> state() const = 0;
     virtual void load_state(const eso::TensorLookup& lookup) = 0;
@@ -58,6 +59,8 @@ class AnyModel {
   eso::LogProbs log_probs(const eso::Batch& batch) { return held_->log_probs(batch); }
   void backward(const eso::LogProbs& d_logp) { held_->backward(d_logp); }
   eso::ParameterList<float> parameters() { return held_->parameters(); }
+  /// From here on `log_probs` divides the logits by `temperature` and keeps nothing for `backward`.
+  void score_only(double temperature) { held_->score_only(temperature); }
   AnyDecoding decode(std::span<const eso::Prompt> prompts) const { return held_->decode(prompts); }
   std::vector<eso::TensorView> state() const { return held_->state(); }
   void load_state(const eso::TensorLookup& lookup) { held_->load_state(lookup); }

@@ -15,6 +15,11 @@
 
 namespace eso_program {
 
+template <class T>
+inline constexpr bool is_list = false;
+template <class T>
+inline constexpr bool is_list<std::vector<T>> = true;
+
 /// The flags of a subcommand, once for the command line, for `--config FILE.toml` and for the `config.toml` that
 /// repeats a run. A flag is `--name`; in a file it is `name = value`.
 class FlagSet {
@@ -74,11 +79,6 @@ class FlagSet {
   }
 
  private:
-  template <class T>
-  static constexpr bool is_list = false;
-  template <class T>
-  static constexpr bool is_list<std::vector<T>> = true;
-
   struct Flag {
     std::string name;
     CLI::Option* option;

@@ -36,11 +36,13 @@ struct StoredArray {
 /// asked for reach the vocabulary, and no (tokens, V) or (rows, rows) array exists.
 ///
 /// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is first
-/// asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`. Cost: 2 operations a weight and
-/// row forward, 4 backward, and those of attention.
+/// asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`; of one layer alone where nothing
+/// is kept. Cost: 2 operations a weight and row forward, 4 backward, and those of attention.
 template <class Scalar>
 class Decoder {
  public:
+  bool keeps_for_backward = true;  ///< false: `log_probs` keeps nothing and `backward` is refused
+
   /// Takes the arrays of `arrays(a)`, in that order; `owner` keeps their memory alive.
   Decoder(const Architecture& a, std::vector<StoredArray<Scalar>> stored, std::shared_ptr<const void> owner,
           std::shared_ptr<Threads> threads)
@@ -55,15 +57,22 @@ class Decoder {
   TokenId end_of_sequence() const { return architecture_.end_of_sequence; }
   Threads& threads() const { return *threads_; }
 
+  /// From here on the logits are divided by `temperature`, which is 1 unless it is set.
+  void set_temperature(double temperature) {
+    require(temperature > 0 && std::isfinite(temperature), "Decoder::set_temperature", "must be finite and above 0");
+    head_.temperature = temperature;
+    has_forward_ = false;
+  }
+
   /// (N, R) log-probabilities in nats. Keeps what `backward` needs until the next call.
   LogProbs log_probs(const Batch& batch) {
     check(batch, vocabulary_size(), context_length(), "Decoder::log_probs");
     has_forward_ = false;
     packing_ = pack(batch);
-    saved_.resize(static_cast<std::size_t>(architecture_.layers));
+    saved_.resize(keeps_for_backward ? static_cast<std::size_t>(architecture_.layers) : 1);
     embed(packing_.tokens, packing_.positions, x_, embedded_);
     for (Index layer = 0; layer < architecture_.layers; ++layer) {
-      Saved& saved = saved_[static_cast<std::size_t>(layer)];
+      Saved& saved = saved_[keeps_for_backward ? static_cast<std::size_t>(layer) : 0];
       forward_layer(layer, packing_.positions, x_, saved, [&](const Attention<Scalar>& attention) {
         attention.forward(packing_, saved.qkv, saved.attended, saved.log_sum, *threads_);
       });
@@ -72,7 +81,7 @@ class Decoder {
     to_head(head_in_, head_normed_, head_out_);
     logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
     head_.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
-    has_forward_ = true;
+    has_forward_ = keeps_for_backward;
     return logp_;
   }
 

@@ -116,12 +116,22 @@ inline std::string make_safetensors_header(std::span<const TensorView> tensors,
   return std::string(length.data(), length.size()) + json;
 }
 
-/// Writes a safetensors file, durably: after a failure or a crash there is the whole file or what was there
-/// before.
+/// Gives the bytes of a safetensors file to `sink(bytes)`, from the first to the last.
 ///
 /// The tensors stand in the order given and the bytes depend on nothing else. `store_as` converts all of them
-/// (see `convert_values`); without it each keeps its type. Nothing is copied but a block at a time. Gives the
-/// size and checksum of the file.
+/// (see `convert_values`); without it each keeps its type. Nothing is copied but a block at a time. Throws as
+/// `make_safetensors_header` says, before the first byte.
+template <class Sink>
+void stream_safetensors(std::span<const TensorView> tensors,
+                        const std::map<std::string, std::string>& metadata, std::optional<DataType> store_as,
+                        Sink&& sink) {
+  const std::string header = make_safetensors_header(tensors, metadata, store_as);
+  sink(std::as_bytes(std::span(header)));
+  for (const TensorView& tensor : tensors) convert_values(tensor, store_as.value_or(tensor.type), sink);
+}
+
+/// Writes a safetensors file (see `stream_safetensors`), durably: after a failure or a crash there is the
+/// whole file or what was there before. Gives the size and checksum of the file.
 ///
 /// \par Errors
 /// Input `Error` as `make_safetensors_header` says, before anything is written; system `Error` that names
@@ -129,13 +139,9 @@ inline std::string make_safetensors_header(std::span<const TensorView> tensors,
 inline FileDigest write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                                     const std::map<std::string, std::string>& metadata = {},
                                     std::optional<DataType> store_as = {}) {
-  const std::string header = make_safetensors_header(tensors, metadata, store_as);
   DurableFile file(path);
-  file.write(header);
-  for (const TensorView& tensor : tensors) {
-    convert_values(tensor, store_as.value_or(tensor.type),
-                   [&](std::span<const std::byte> bytes) { file.write(bytes); });
-  }
+  stream_safetensors(tensors, metadata, store_as,
+                     [&](std::span<const std::byte> bytes) { file.write(bytes); });
   return file.commit();
 }
 

@@ -52,7 +52,7 @@ constexpr float bfloat16_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
-/// The bfloat16 bits nearest to `value`, ties to even; not-a-number becomes 0x7FC0, as in PyTorch.
+/// The bfloat16 bits nearest to `value`, ties to even; every not-a-number becomes 0x7FC0.
 constexpr std::uint16_t float_to_bfloat16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;

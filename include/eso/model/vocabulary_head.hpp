@@ -10,9 +10,10 @@
 
 namespace eso {
 
-/// Log-probabilities of chosen tokens under softmax(x E^T), and their gradient, without a (rows, V) array.
+/// Log-probabilities of chosen tokens under softmax(x E^T / temperature), and their gradient, without a (rows, V)
+/// array.
 ///
-///     logp(target) = x_row . E_token - log sum over v of exp(x_row . E_v)
+///     logp(target) = x_row . E_token / temperature - log sum over v of exp(x_row . E_v / temperature)
 ///
 /// The product runs over tiles of the vocabulary and blocks of rows; a running maximum and sum make the
 /// logarithm exact (Milakov and Gimelshein 2018, arXiv 1805.02867). The backward pass computes the tiles again:
@@ -26,6 +27,7 @@ class VocabularyHead {
 
   Weight<Scalar> weight;  ///< E, (V, H)
   Index vocabulary = 0, width = 0;
+  double temperature = 1;  ///< above 0: divides the logits
 
   /// Fills `logp` (N, R) at the targets; `log_sum` (M) is kept for the backward pass.
   void forward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, LogProbs& logp,
@@ -96,9 +98,10 @@ class VocabularyHead {
             }
           }
         }
-        d.middleRows(row, count).noalias() += logits * ConstRowMap<Scalar>(weight.value + v * width, columns, width);
+        d.middleRows(row, count).noalias() +=
+            factor() * (logits * ConstRowMap<Scalar>(weight.value + v * width, columns, width));
         RowMap<Scalar>(weight.gradient + v * width, columns, width).noalias() +=
-            logits.transpose() * x.middleRows(row, count);
+            factor() * (logits.transpose() * x.middleRows(row, count));
       });
     });
     d_x = d_parts[0];
@@ -110,11 +113,13 @@ class VocabularyHead {
     out.resize(x.rows(), vocabulary);
     threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
       out.middleCols(begin, end - begin).noalias() =
-          x * ConstRowMap<Scalar>(weight.value + begin * width, end - begin, width).transpose();
+          factor() * (x * ConstRowMap<Scalar>(weight.value + begin * width, end - begin, width).transpose());
     });
   }
 
  private:
+  Scalar factor() const { return static_cast<Scalar>(1 / temperature); }
+
   template <class Body>
   void for_tiles(Index part, Index parts, Index rows, const Body& body) const {
     const Index tiles = (vocabulary + tile - 1) / tile;
@@ -127,7 +132,8 @@ class VocabularyHead {
   void compute_logits(const RowMatrix<Scalar>& x, Index v, Index columns, Index row, Index count,
                       RowMatrix<Scalar>& logits) const {
     logits.resize(count, columns);
-    logits.noalias() = x.middleRows(row, count) * ConstRowMap<Scalar>(weight.value + v * width, columns, width).transpose();
+    logits.noalias() = factor() * (x.middleRows(row, count) *
+                                   ConstRowMap<Scalar>(weight.value + v * width, columns, width).transpose());
   }
 
   /// Where the targets of each row begin, with one entry more than rows.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,7 +22,7 @@ namespace eso {
 class PorterWord {
  public:
   /// `letters` holds a lower-case ASCII word and is overwritten; a stem is never longer than its word.
-  explicit PorterWord(std::span<char> letters) : word_(letters.data()), length_(letters.size()) {}
+  explicit PorterWord(std::span<char> letters) : word_(letters.data()) { set_length(letters.size()); }
 
   /// The length of the stem, which then stands at the front of the letters. O(length).
   std::size_t stem() {
@@ -37,9 +38,47 @@ class PorterWord {
   }
 
  private:
-  struct Rule {
-    std::string_view suffix, replacement;
+  /// The last eight letters of a word as one number, the last in the lowest byte.
+  static constexpr std::uint64_t pack_tail(const char* word, std::size_t length) {
+    std::uint64_t tail = 0;
+    for (std::size_t i = length < 8 ? 0 : length - 8; i < length; ++i) {
+      tail = (tail << 8) | static_cast<unsigned char>(word[i]);
+    }
+    return tail;
+  }
+
+  /// An ending of one to eight letters, to be compared with the tail of a word.
+  struct Suffix {
+    consteval Suffix(std::string_view letters)  // NOLINT(google-explicit-constructor): written as text
+        : tail(pack_tail(letters.data(), letters.size())),
+          mask(~std::uint64_t{0} >> (64 - 8 * letters.size())),
+          size(letters.size()) {}
+    consteval Suffix(const char* letters) : Suffix(std::string_view(letters)) {}  // NOLINT
+
+    std::uint64_t tail, mask;
+    std::size_t size;
   };
+
+  struct Rule {
+    Suffix suffix;
+    std::string_view replacement;
+  };
+
+  /// Rules in their order, with the set of their last letters: most words have none of them.
+  template <std::size_t count>
+  struct Rules {
+    consteval Rules(const Rule (&list)[count]) : rules(std::to_array(list)) {  // NOLINT
+      for (const Rule& rule : rules) last_letters |= std::uint32_t{1} << (rule.suffix.tail % 32);
+    }
+
+    /// May say yes for other words, never no for one with such an ending.
+    bool may_match(std::uint64_t tail) const { return ((last_letters >> (tail % 32)) & 1U) != 0; }
+
+    std::array<Rule, count> rules;
+    std::uint32_t last_letters = 0;
+  };
+  template <std::size_t count>
+  Rules(const Rule (&)[count]) -> Rules<count>;
 
   static constexpr bool is_vowel_letter(char c) {
     return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u';
@@ -69,8 +108,7 @@ class PorterWord {
 
   bool contains_vowel(std::size_t length) const {
     for (std::size_t i = 0; i < length; ++i) {
-      if (is_vowel_letter(word_[i]) || (word_[i] == 'y' && i > 0))
-        return true;  // y: the letter before was none
+      if (is_vowel_letter(word_[i]) || (word_[i] == 'y' && i > 0)) return true;  // y: after a consonant
     }
     return false;
   }
@@ -85,47 +123,56 @@ class PorterWord {
            !is_consonant(length - 2) && is_consonant(length - 3);
   }
 
-  bool ends_with(std::string_view suffix) const { return std::string_view(word_, length_).ends_with(suffix); }
-
-  void replace(std::size_t count, std::string_view replacement) {
-    length_ -= count;
-    for (const char c : replacement) word_[length_++] = c;
+  bool ends_with(const Suffix& suffix) const {
+    return ((tail_ ^ suffix.tail) & suffix.mask) == 0 && suffix.size <= length_;
   }
 
-  /// Applies the first of `rules` that matches, if the measure of what is left is at least `least`.
+  void set_length(std::size_t length) {
+    length_ = length;
+    tail_ = pack_tail(word_, length);
+  }
+
+  void remove(std::size_t count) { set_length(length_ - count); }
+
+  void replace(std::size_t count, std::string_view replacement) {
+    const std::size_t kept = length_ - count;
+    std::copy(replacement.begin(), replacement.end(), word_ + kept);
+    set_length(kept + replacement.size());
+  }
+
+  /// Applies the first of the rules that matches, if the measure of what is left is at least `least`.
   template <std::size_t count>
-  void apply(const std::array<Rule, count>& rules, int least) {
-    const char last = word_[length_ - 1];
-    for (const Rule& rule : rules) {
-      if (rule.suffix.back() != last || !ends_with(rule.suffix)) continue;
-      if (measure(length_ - rule.suffix.size()) >= least) replace(rule.suffix.size(), rule.replacement);
+  void apply(const Rules<count>& list, int least) {
+    if (!list.may_match(tail_)) return;
+    for (const Rule& rule : list.rules) {
+      if (!ends_with(rule.suffix)) continue;
+      if (measure(length_ - rule.suffix.size) >= least) replace(rule.suffix.size, rule.replacement);
       return;
     }
   }
 
   /// NLTK's pool of irregular words.
   bool is_irregular() {
-    static constexpr std::array<Rule, 16> pool{{{"sky", "sky"},
-                                                {"skies", "sky"},
-                                                {"dying", "die"},
-                                                {"lying", "lie"},
-                                                {"tying", "tie"},
-                                                {"news", "news"},
-                                                {"innings", "inning"},
-                                                {"inning", "inning"},
-                                                {"outings", "outing"},
-                                                {"outing", "outing"},
-                                                {"cannings", "canning"},
-                                                {"canning", "canning"},
-                                                {"howe", "howe"},
-                                                {"proceed", "proceed"},
-                                                {"exceed", "exceed"},
-                                                {"succeed", "succeed"}}};
-    if (length_ < 3 || length_ > 8) return false;
-    const std::string_view word(word_, length_);
-    const auto* found =
-        std::find_if(pool.begin(), pool.end(), [&](const Rule& rule) { return rule.suffix == word; });
-    if (found == pool.end()) return false;
+    static constexpr Rules pool({{"sky", "sky"},
+                                 {"skies", "sky"},
+                                 {"dying", "die"},
+                                 {"lying", "lie"},
+                                 {"tying", "tie"},
+                                 {"news", "news"},
+                                 {"innings", "inning"},
+                                 {"inning", "inning"},
+                                 {"outings", "outing"},
+                                 {"outing", "outing"},
+                                 {"cannings", "canning"},
+                                 {"canning", "canning"},
+                                 {"howe", "howe"},
+                                 {"proceed", "proceed"},
+                                 {"exceed", "exceed"},
+                                 {"succeed", "succeed"}});
+    if (length_ > 8 || !pool.may_match(tail_)) return false;
+    const auto* found = std::find_if(pool.rules.begin(), pool.rules.end(),
+                                     [&](const Rule& rule) { return rule.suffix.tail == tail_; });
+    if (found == pool.rules.end()) return false;
     replace(length_, found->replacement);
     return true;
   }
@@ -134,25 +181,25 @@ class PorterWord {
   void remove_plural() {
     if (word_[length_ - 1] != 's') return;
     if (ends_with("ies")) {
-      length_ -= length_ == 4 ? 1 : 2;
+      remove(length_ == 4 ? 1 : 2);
     } else if (ends_with("sses")) {
-      length_ -= 2;
+      remove(2);
     } else if (!ends_with("ss")) {
-      length_ -= 1;
+      remove(1);
     }
   }
 
   /// Step 1b; NLTK: "ied" becomes "ie" in a word of four letters, "i" in others.
   void remove_past_and_progressive() {
     if (ends_with("ied")) {
-      length_ -= length_ == 4 ? 1 : 2;
+      remove(length_ == 4 ? 1 : 2);
     } else if (ends_with("eed")) {
-      if (measure(length_ - 3) > 0) length_ -= 1;
+      if (measure(length_ - 3) > 0) remove(1);
     } else if (ends_with("ed") && contains_vowel(length_ - 2)) {
-      length_ -= 2;
+      remove(2);
       restore_ending();
     } else if (ends_with("ing") && contains_vowel(length_ - 3)) {
-      length_ -= 3;
+      remove(3);
       restore_ending();
     }
   }
@@ -163,7 +210,7 @@ class PorterWord {
     if (ends_with("at") || ends_with("bl") || ends_with("iz")) {
       replace(0, "e");
     } else if (length_ >= 2 && last == word_[length_ - 2] && is_consonant(length_ - 1)) {
-      if (last != 'l' && last != 's' && last != 'z') length_ -= 1;
+      if (last != 'l' && last != 's' && last != 'z') remove(1);
     } else if (measure(length_) == 1 && ends_short(length_)) {
       replace(0, "e");
     }
@@ -171,21 +218,21 @@ class PorterWord {
 
   /// Step 1c; NLTK: y becomes i after a consonant that is not the first letter.
   void replace_final_y() {
-    if (word_[length_ - 1] == 'y' && length_ > 2 && is_consonant(length_ - 2)) word_[length_ - 1] = 'i';
+    if (word_[length_ - 1] == 'y' && length_ > 2 && is_consonant(length_ - 2)) replace(1, "i");
   }
 
   /// Step 2; NLTK: "alli" first and then the step again, "bli" for "abli", and "fulli" and "logi", whose l
   /// belongs to the stem.
   void shorten_double_suffix() {
-    static constexpr std::array<Rule, 21> rules{
+    static constexpr Rules rules(
         {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"}, {"anci", "ance"}, {"izer", "ize"},
          {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"}, {"eli", "e"},     {"ousli", "ous"},
          {"ization", "ize"}, {"ation", "ate"},   {"ator", "ate"},  {"alism", "al"},  {"iveness", "ive"},
          {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},  {"iviti", "ive"}, {"biliti", "ble"},
-         {"fulli", "ful"}}};
-    if (ends_with("alli") && measure(length_ - 4) > 0) length_ -= 2;
+         {"fulli", "ful"}});
+    if (ends_with("alli") && measure(length_ - 4) > 0) remove(2);
     if (ends_with("logi")) {
-      if (measure(length_ - 3) > 0) length_ -= 1;
+      if (measure(length_ - 3) > 0) remove(1);
     } else {
       apply(rules, 1);
     }
@@ -193,39 +240,39 @@ class PorterWord {
 
   /// Step 3.
   void shorten_full_and_ness() {
-    static constexpr std::array<Rule, 7> rules{{{"icate", "ic"},
-                                                {"ative", ""},
-                                                {"alize", "al"},
-                                                {"iciti", "ic"},
-                                                {"ical", "ic"},
-                                                {"ful", ""},
-                                                {"ness", ""}}};
+    static constexpr Rules rules({{"icate", "ic"},
+                                  {"ative", ""},
+                                  {"alize", "al"},
+                                  {"iciti", "ic"},
+                                  {"ical", "ic"},
+                                  {"ful", ""},
+                                  {"ness", ""}});
     apply(rules, 1);
   }
 
   /// Step 4; -ion only goes after s or t.
   void remove_suffix() {
-    static constexpr std::array<Rule, 18> rules{{{"al", ""},
-                                                 {"ance", ""},
-                                                 {"ence", ""},
-                                                 {"er", ""},
-                                                 {"ic", ""},
-                                                 {"able", ""},
-                                                 {"ible", ""},
-                                                 {"ant", ""},
-                                                 {"ement", ""},
-                                                 {"ment", ""},
-                                                 {"ent", ""},
-                                                 {"ou", ""},
-                                                 {"ism", ""},
-                                                 {"ate", ""},
-                                                 {"iti", ""},
-                                                 {"ous", ""},
-                                                 {"ive", ""},
-                                                 {"ize", ""}}};
+    static constexpr Rules rules({{"al", ""},
+                                  {"ance", ""},
+                                  {"ence", ""},
+                                  {"er", ""},
+                                  {"ic", ""},
+                                  {"able", ""},
+                                  {"ible", ""},
+                                  {"ant", ""},
+                                  {"ement", ""},
+                                  {"ment", ""},
+                                  {"ent", ""},
+                                  {"ou", ""},
+                                  {"ism", ""},
+                                  {"ate", ""},
+                                  {"iti", ""},
+                                  {"ous", ""},
+                                  {"ive", ""},
+                                  {"ize", ""}});
     if (ends_with("ion")) {
       const bool fits = length_ > 3 && (word_[length_ - 4] == 's' || word_[length_ - 4] == 't');
-      if (fits && measure(length_ - 3) > 1) length_ -= 3;
+      if (fits && measure(length_ - 3) > 1) remove(3);
     } else {
       apply(rules, 2);
     }
@@ -235,13 +282,14 @@ class PorterWord {
   void remove_final_e() {
     if (word_[length_ - 1] == 'e') {
       const int left = measure(length_ - 1);
-      if (left > 1 || (left == 1 && !ends_short(length_ - 1))) length_ -= 1;
+      if (left > 1 || (left == 1 && !ends_short(length_ - 1))) remove(1);
     }
-    if (ends_with("ll") && measure(length_ - 1) > 1) length_ -= 1;
+    if (ends_with("ll") && measure(length_ - 1) > 1) remove(1);
   }
 
   char* word_;
-  std::size_t length_;
+  std::size_t length_ = 0;
+  std::uint64_t tail_ = 0;  // the last eight letters, kept up to date
 };
 
 /// Stems the lower-case ASCII word in `letters` in place and returns the length of the stem. Nothing is

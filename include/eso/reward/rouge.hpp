@@ -181,10 +181,10 @@ class RougePair {
           word, [&](std::uint64_t piece, std::uint32_t before) { return numbers.find(piece, before); }));
     });
     bound_ = numbers.count() + 1;
-    std::vector<std::uint8_t> shared(bound_);
-    for (const std::uint32_t number : prediction_) shared[number] = 1;
-    shared[0] = 0;
-    for (std::uint32_t& number : target_) number *= shared[number];
+    std::vector<std::uint8_t> predicted(bound_);
+    for (const std::uint32_t number : prediction_) predicted[number] = 1;
+    predicted[0] = 0;
+    for (std::uint32_t& number : target_) number *= predicted[number];
   }
 
   /// ROUGE-N: common n-grams, each counted as often as it stands in both texts. O(words * n).
@@ -216,9 +216,7 @@ class RougePair {
   /// Source: Lin 2004, section 3.1; rouge_score 0.1.2.
   RougeScore rouge_l() const {
     if (target_.empty() || prediction_.empty()) return {};
-    std::vector<std::uint32_t> target = target_, prediction = prediction_;
-    std::erase(target, 0U);
-    std::erase(prediction, 0U);
+    const std::vector<std::uint32_t> target = shared(target_), prediction = shared(prediction_);
     return score(CommonSubsequence::length(target, prediction, bound_), target_.size(), prediction_.size());
   }
 
@@ -239,6 +237,18 @@ class RougePair {
     }
     const std::uint64_t unused = 8 * (8 - word.size());
     return number_of((RougeWords::pack(word.data()) << unused) >> unused, number);
+  }
+
+  /// The numbers that are not 0. Without branches, which could not be predicted here.
+  static std::vector<std::uint32_t> shared(const std::vector<std::uint32_t>& numbers) {
+    std::vector<std::uint32_t> kept(numbers.size());
+    std::size_t count = 0;
+    for (const std::uint32_t number : numbers) {
+      kept[count] = number;
+      count += static_cast<std::size_t>(number != 0);
+    }
+    kept.resize(count);
+    return kept;
   }
 
   /// Makes k-grams into (k + 1)-grams, numbered anew, 0 for those that are not in both texts. Returns the

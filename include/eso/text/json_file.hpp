@@ -68,7 +68,7 @@ inline nlohmann::json read_json_file(const std::filesystem::path& path) {
     const std::size_t at = std::min(error.byte, text.size());
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
     const std::string place = fmt::format("{}:{}", path.string(), line);
-    if (error.byte >= text.size()) throw input_error(place, "is not JSON: it ends too early");
+    if (error.byte > text.size()) throw input_error(place, "is not JSON: it ends too early");
     throw input_error(place, fmt::format("is not JSON at byte {}", error.byte));
   } catch (const nlohmann::json::out_of_range&) {
     throw input_error(path.string(), "holds a number that is out of range");

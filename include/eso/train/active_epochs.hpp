@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@ struct ActiveEpochs {
   Index end = 0;     ///< 0-based, exclusive; 0 or negative counts from the end: 0 is after the last
 
   static ActiveEpochs last() { return {-1, 0}; }
+  static ActiveEpochs never() { return {std::numeric_limits<Index>::max(), 0}; }
   static ActiveEpochs all() { return {0, 0}; }
   static ActiveEpochs all_but_last() { return {0, -1}; }
   static ActiveEpochs from(Index epoch) { return {epoch, 0}; }  ///< 0-based

@@ -220,6 +220,17 @@ class UnfinishedCheckpoint {
     if (::mkdir(path_.c_str(), 0777) != 0) throw system_error(path_.string(), "cannot make the folder");
   }
 
+  FileDigest write(const char* name, std::span<const TensorView> tensors) const {
+    NewFile file(path_ / name);
+    stream_safetensors(tensors, {}, {}, [&](std::span<const std::byte> bytes) { file.write(bytes); });
+    return file.finish();
+  }
+  void write_manifest(std::string_view text) const {
+    NewFile file(path_ / "checkpoint.json");
+    file.write(text);
+    file.finish();
+  }
+
   /// Gives the folder its name in one instant, durably. What had the name before is removed.
   void publish(const std::filesystem::path& final_path) const {
     sync_directory(path_);
@@ -274,11 +285,9 @@ inline void save_checkpoint(const std::filesystem::path& folder, std::int64_t st
   {
     const UnfinishedCheckpoint unfinished(folder, step);
     unfinished.create();
-    const FileDigest model_digest = write_safetensors(unfinished.path() / "model.safetensors", model);
-    const FileDigest optimizer_digest =
-        write_safetensors(unfinished.path() / "optimizer.safetensors", optimizer);
-    write_durably(unfinished.path() / "checkpoint.json",
-                  make_manifest(step, counters, model_digest, optimizer_digest));
+    const FileDigest model_digest = unfinished.write("model.safetensors", model);
+    const FileDigest optimizer_digest = unfinished.write("optimizer.safetensors", optimizer);
+    unfinished.write_manifest(make_manifest(step, counters, model_digest, optimizer_digest));
     unfinished.publish(folder / fmt::format("step-{}", step));
   }
   if (keep > 0) remove_old_checkpoints(folder, step, keep);

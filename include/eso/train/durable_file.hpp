@@ -112,6 +112,40 @@ struct FileDigest {
   bool operator==(const FileDigest&) const = default;
 };
 
+/// A new file that is on the disk once `finish` returns. A file of this name is replaced; a link is not
+/// followed.
+class NewFile {
+ public:
+  explicit NewFile(const std::filesystem::path& path) : file_(create(path)) {}
+
+  void write(std::span<const std::byte> bytes) {
+    // Blocks, so that the checksum reads what the cache still holds.
+    constexpr std::size_t block = std::size_t{1} << 20;
+    for (std::size_t begin = 0; begin < bytes.size(); begin += block) {
+      const auto part = bytes.subspan(begin, std::min(block, bytes.size() - begin));
+      file_.write(part);
+      digest_.add(part);
+    }
+  }
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+  /// Syncs and closes. Gives the size and checksum of what was written.
+  FileDigest finish() {
+    file_.sync();
+    file_.close();
+    return digest_;
+  }
+
+ private:
+  static FileDescriptor create(const std::filesystem::path& path) {
+    ::unlink(path.c_str());
+    return {path, O_WRONLY | O_CREAT | O_EXCL};
+  }
+
+  FileDescriptor file_;
+  FileDigest digest_;
+};
+
 /// A file that is there whole or not at all, also after a crash or a loss of power.
 ///
 /// The bytes go to `PATH.tmp-PID`; `commit` syncs that, renames it to `PATH` and syncs the folder. Without a
@@ -126,44 +160,29 @@ class DurableFile {
   explicit DurableFile(std::filesystem::path path)
       : path_(std::move(path)),
         temporary_(path_.string() + fmt::format(".tmp-{}", ::getpid())),
-        file_(create(temporary_)) {}
+        file_(temporary_) {}
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
   ~DurableFile() {
     if (!committed_) ::unlink(temporary_.c_str());
   }
 
-  void write(std::span<const std::byte> bytes) {
-    // Blocks, so that the checksum reads what the cache still holds.
-    constexpr std::size_t block = std::size_t{1} << 20;
-    for (std::size_t begin = 0; begin < bytes.size(); begin += block) {
-      const auto part = bytes.subspan(begin, std::min(block, bytes.size() - begin));
-      file_.write(part);
-      digest_.add(part);
-    }
-  }
-  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void write(std::span<const std::byte> bytes) { file_.write(bytes); }
+  void write(std::string_view text) { file_.write(text); }
 
   /// Makes what was written the content of the file. Gives its size and checksum.
   FileDigest commit() {
-    file_.sync();
-    file_.close();
+    const FileDigest digest = file_.finish();
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
       throw system_error(path_.string(), "cannot rename to");
     committed_ = true;
     sync_directory(parent_folder(path_));
-    return digest_;
+    return digest;
   }
 
  private:
-  static FileDescriptor create(const std::filesystem::path& path) {
-    ::unlink(path.c_str());  // of a killed process that had this number; O_EXCL never follows a link
-    return {path, O_WRONLY | O_CREAT | O_EXCL};
-  }
-
   std::filesystem::path path_, temporary_;
-  FileDescriptor file_;
-  FileDigest digest_;
+  NewFile file_;
   bool committed_ = false;
 };
 

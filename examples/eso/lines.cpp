@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include "lines.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <utility>
+
+#include "eso/train/durable_file.hpp"
+#include "model_flags.hpp"
+
+namespace eso_program {
+namespace {
+
+void leave(int signal) { ::_exit(128 + signal); }
+
+}  // namespace
+
+eso::JsonLines standard_input() {
+  struct sigaction action {};
+  action.sa_handler = leave;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  std::ios::sync_with_stdio(false);  // or every byte is a call
+  return eso::JsonLines(std::cin);
+}
+
+bool gives_ids(const eso::JsonLines& line, const std::string& name) {
+  const auto field = line.object().find(name + "_ids");
+  return field != line.object().end() && !field->is_null();
+}
+
+eso::Tokens read_tokens(const eso::JsonLines& line, const std::string& name, const ModelFolder& folder) {
+  const bool as_ids = gives_ids(line, name);
+  if (!as_ids && !line.has(name)) {
+    throw eso::input_error(line.where(), fmt::format("fields \"{0}\" and \"{0}_ids\" are missing", name));
+  }
+  if (!as_ids && !folder.tokenizer) {
+    throw eso::input_error(line.where(), fmt::format("field \"{}\" is text, but {} has no tokenizer", name, folder.model.folder().string()),
+                           {}, fmt::format("\"{}_ids\"", name));
+  }
+  eso::Tokens tokens = as_ids ? line.ids(name + "_ids") : folder.tokenizer->encode(line.string(name));
+  for (const eso::TokenId id : tokens) {
+    if (id < folder.model.vocabulary_size()) continue;
+    throw eso::input_error(line.where(), fmt::format("the {} has an id outside the vocabulary", name), fmt::format("{}", id),
+                           fmt::format("0 to {}", folder.model.vocabulary_size() - 1));
+  }
+  return tokens;
+}
+
+eso::Tokens read_prompt(const eso::JsonLines& line, const ModelFolder& folder, eso::Index room) {
+  eso::Tokens tokens = read_tokens(line, "prompt", folder);
+  if (tokens.empty()) throw eso::input_error(line.where(), "the prompt is empty");
+  const eso::Index most = folder.model.context_length() - room;
+  if (static_cast<eso::Index>(tokens.size()) > most) {
+    throw eso::input_error(line.where(), "the prompt leaves no room for a response in the context",
+                           fmt::format("{} tokens", tokens.size()), fmt::format("at most {}", most));
+  }
+  return tokens;
+}
+
+eso::TokenId checked_end_of_sequence(const AnyModel& model) {
+  const eso::TokenId eos = model.end_of_sequence();
+  if (eos < model.vocabulary_size()) return eos;
+  throw eso::input_error((model.folder() / "config.json").string(), "\"eos_token_id\" lies outside the vocabulary",
+                         fmt::format("{}", eos), fmt::format("0 to {}", model.vocabulary_size() - 1));
+}
+
+Stats::Stats(std::string path) : path_(std::move(path)) {
+  if (!path_.empty()) check_output_file("--stats", path_);
+}
+
+void Stats::write() const {
+  if (path_.empty()) return;
+  const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
+  const Clock::time_point end = Clock::now();
+  const nlohmann::ordered_json stats{{"load_time", seconds(loaded_ - start_)},
+                                     {"run_time", seconds(end - loaded_)},
+                                     {"total_time", seconds(end - start_)},
+                                     {"prompt_tokens", prompt_tokens},
+                                     {"response_tokens", response_tokens}};
+  eso::write_durably(path_, stats.dump() + "\n");
+}
+
+}  // namespace eso_program

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "flags.hpp"
+#include "model_folder.hpp"
+
+namespace eso_program {
+
+/// The flags of every command that computes with a model.
+struct ModelFlags {
+  std::string backend = "eigen", model, precision = "float32", device = "cpu";
+  std::int64_t threads = 0;
+
+  void add_to(FlagSet& set);
+
+  /// Loads the model. \throws eso::Error (input) for a flag that the backend cannot honour, and as `open_model_folder`.
+  ModelFolder open() const;
+};
+
+/// Throws an input `eso::Error` naming the flag unless least <= value <= most.
+void check_range(const char* flag, std::int64_t value, std::int64_t least, std::int64_t most);
+
+/// Throws an input `eso::Error` naming the flag unless the value is finite and at least 0.
+void check_temperature(const char* flag, double value);
+
+/// Throws an input `eso::Error` naming the flag unless the value lies in (0, 1].
+void check_share(const char* flag, double value);
+
+/// Throws an input `eso::Error` naming the flag if the text is empty.
+void check_given(const char* flag, const std::string& value);
+
+/// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a folder.
+void check_output_file(const char* flag, const std::string& path);
+
+}  // namespace eso_program

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "backend.hpp"
+#include "eso/train/append_file.hpp"
+#include "eso/train/checkpoint.hpp"
+#include "eso/train/directory_lock.hpp"
+
+namespace eso_program {
+
+/// The folder that a run writes: its records, checkpoints and, when it is finished, the model.
+class RunDirectory {
+ public:
+  /// Makes the folder with `config.toml`. \throws eso::Error (input) if it is there and not empty.
+  static RunDirectory create(const std::filesystem::path& path, const std::string& config);
+  /// The folder of a run that began before. \throws eso::Error (input) if it has no `config.toml`.
+  static RunDirectory reopen(const std::filesystem::path& path);
+
+  /// Throws unless `create` would take the path. Changes nothing.
+  static void check_new(const std::filesystem::path& path);
+  /// Whether the run in `path` ended.
+  static bool finished(const std::filesystem::path& path) { return std::filesystem::exists(path / "model"); }
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
+  void add_metrics(const nlohmann::ordered_json& record) { metrics_.append(record.dump()); }
+  void add_completion(const nlohmann::ordered_json& record) { completions_.append(record.dump()); }
+
+  /// Saves the state after `step`; the records up to here belong to it.
+  void save(std::int64_t step, std::int64_t tokens, const std::vector<eso::TensorView>& model,
+            const std::vector<eso::TensorView>& optimizer, int keep);
+
+  /// The newest valid checkpoint, the records cut back to it; skipped ones are reported on standard error. Without
+  /// one the records are emptied.
+  std::optional<eso::LoadedCheckpoint> restore();
+
+ private:
+  RunDirectory(std::filesystem::path path);
+
+  std::filesystem::path path_;
+  eso::DirectoryLock lock_;
+  eso::AppendFile metrics_, completions_;
+};
+
+}  // namespace eso_program

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "flags.hpp"
+
+namespace eso_program {
+
+/// The flags of `eso train`.
+struct TrainFlags {
+  std::string backend = "eigen", model, format, method, output, preset = "paper";
+  std::vector<std::string> data;
+  std::int64_t epochs = 5;
+  std::string active_epochs = "last";
+  double learning_rate = 1e-4;
+  std::string schedule = "cosine";
+  double min_learning_rate = 0;
+  std::int64_t warmup_steps = 0;
+  double weight_decay = 0.05;
+  std::int64_t max_prompt_tokens = 512, max_response_tokens = 128;
+  std::vector<double> temperatures = {0.5, 1, 1.5, 2};
+  std::int64_t batch_size = 16, micro_batch_size = 0;
+  double clip_norm = 1;
+  std::string optimizer = "adamw";
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
+  std::uint64_t seed = 0;
+  bool no_shuffle = false, no_eos = false;
+  std::int64_t max_steps = 0;
+  std::int64_t save_every = 0, keep_checkpoints = 0, log_every = 1, log_completions = 1, print_every = 50;
+  std::int64_t threads = 0;
+  std::string precision = "float32", device = "cpu", dropout = "0", reward = "rougeL";
+  std::int64_t window_tokens = 0;
+  std::string sft_reduction = "token-mean";
+  double eso_lambda = 0.05;
+  std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum", eso_sample_reduce = "sum",
+              eso_batch_reduce = "mean";
+  double eso_min_mean_reward = 0, eso_sigma = 1;
+  bool eso_without_eos = false;
+};
+
+/// Adds them all to a set.
+void add_train_flags(FlagSet& set, TrainFlags& flags);
+
+/// What else a caller wants of a run.
+struct TrainHooks {
+  std::vector<std::int64_t> save_at = {};                      ///< steps after which to save, beside `--save-every`
+  std::function<void()> on_ready = {};                         ///< called once nothing can be refused any more
+  std::string title = {};                                      ///< before each line of progress
+};
+
+/// What a run did.
+struct TrainResult {
+  std::int64_t steps = 0;
+  double seconds = 0;  ///< of this process
+};
+
+/// Checks the flags that can be checked without a model. \throws eso::Error (input) naming the flag.
+void check_train_flags(const TrainFlags& flags);
+
+/// The flags as the `config.toml` of a run directory, with absolute paths and the number of threads.
+std::string config_of(TrainFlags flags);
+
+/// Trains into the new or empty directory `flags.output`.
+TrainResult train(const TrainFlags& flags, const TrainHooks& hooks = {});
+
+/// Goes on with the run in `directory`; a finished one is left alone.
+TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks = {});
+
+/// The flags of the run in `directory`. \throws eso::Error (input) if it is none.
+TrainFlags flags_of_run(const std::filesystem::path& directory);
+
+}  // namespace eso_program

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include <memory>
+
+#include "program.hpp"
+#include "train.hpp"
+
+namespace eso_program {
+
+Command add_train(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("train", "trains a model: pretraining, SFT, or SFT with ESO");
+  struct State {
+    TrainFlags flags;
+    std::string resumed;
+    std::unique_ptr<FlagSet> set;
+  };
+  auto state = std::make_shared<State>();
+  state->set = std::make_unique<FlagSet>(*command);
+  add_train_flags(*state->set, state->flags);
+  command->add_option("--resume", state->resumed, "run directory to go on with; takes no other flag");
+  return [state, command] {
+    catch_signals();
+    if (command->count("--resume") == 0) {
+      state->set->read_config();
+      train(state->flags);
+      return;
+    }
+    for (const CLI::Option* option : command->get_options()) {
+      if (option->count() > 0 && option->get_name() != "--resume") {
+        throw eso::input_error(option->get_name(), "cannot be given together with --resume");
+      }
+    }
+    resume(state->resumed);
+  };
+}
+
+}  // namespace eso_program

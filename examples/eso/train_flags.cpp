@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+
+#include "eso/data/formats.hpp"
+#include "eso/optim/schedule.hpp"
+#include "eso/reward/rouge.hpp"
+#include "eso/train/active_epochs.hpp"
+#include "program.hpp"
+#include "train.hpp"
+
+namespace eso_program {
+
+void add_train_flags(FlagSet& set, TrainFlags& f) {
+  set.add("backend", f.backend, "what computes: eigen");
+  set.add("model", f.model, "Hugging Face folder to start from; without weights (pretrain alone) they are random");
+  set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1);
+  set.add("format", f.format, "debsum, xsum, dolly, self-instruct, prompt-response or text");
+  set.add("method", f.method, "pretrain, sft or eso");
+  set.add("output", f.output, "run directory to make");
+  set.add("preset", f.preset, "paper");
+  set.add("epochs", f.epochs, "passes over the data");
+  set.add("active-epochs", f.active_epochs, "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
+  set.add("learning-rate", f.learning_rate, "peak of the schedule");
+  set.add("schedule", f.schedule, "cosine, linear or constant");
+  set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
+  set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
+  set.add("weight-decay", f.weight_decay, "on matrices; 0: off");
+  set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
+  set.add("max-response-tokens", f.max_response_tokens, "targets are cut to this, samples end there");
+  set.add("temperatures", f.temperatures, "one sample a prompt at each");
+  set.add("batch-size", f.batch_size, "prompts an update (pretrain: windows)");
+  set.add("micro-batch-size", f.micro_batch_size, "prompts through the model at once; 0: the batch");
+  set.add("clip-norm", f.clip_norm, "largest norm of the gradient; 0: off");
+  set.add("optimizer", f.optimizer, "adamw or sgd");
+  set.add("adam-beta1", f.adam_beta1, "decay of the mean of the gradient");
+  set.add("adam-beta2", f.adam_beta2, "decay of the mean of its square");
+  set.add("adam-epsilon", f.adam_epsilon, "added to the root of the latter");
+  set.add("seed", f.seed, "of the order of the data and of all samples");
+  set.add_switch("no-shuffle", f.no_shuffle, "take the examples in the order of the files");
+  set.add_switch("no-eos", f.no_eos, "append no end of sequence to the targets");
+  set.add("max-steps", f.max_steps, "stop after so many updates; 0: after the epochs");
+  set.add("save-every", f.save_every, "steps between checkpoints; 0: only at the end");
+  set.add("keep-checkpoints", f.keep_checkpoints, "newest checkpoints to keep; 0: all");
+  set.add("log-every", f.log_every, "steps between lines of metrics.jsonl; 0: none");
+  set.add("log-completions", f.log_completions, "steps between those in completions.jsonl; 0: none");
+  set.add("print-every", f.print_every, "steps between lines and tables of samples on standard error; 0: none");
+  set.add("threads", f.threads, "threads that compute; 0: all processors");
+  set.add("precision", f.precision, "float32");
+  set.add("device", f.device, "cpu");
+  set.add("dropout", f.dropout, "0");
+  set.add("reward", f.reward, "rouge1, rouge2 or rougeL: F1 in [0, 1] with stemmer");
+  set.add("window-tokens", f.window_tokens, "pretrain: tokens a window; 0: the context");
+  set.add("sft-reduction", f.sft_reduction, "token-mean, sequence-sum-prompt-mean or sequence-mean");
+  set.add("eso-lambda", f.eso_lambda, "weight of the ESO part");
+  set.add("eso-baseline", f.eso_baseline, "mean, leave-one-out or greedy");
+  set.add("eso-advantage-norm", f.eso_advantage_norm, "none or std");
+  set.add("eso-token-reduce", f.eso_token_reduce, "sum or mean-seq");
+  set.add("eso-sample-reduce", f.eso_sample_reduce, "sum or mean");
+  set.add("eso-batch-reduce", f.eso_batch_reduce, "mean, sum, mean-kept or sum-if-any-above");
+  set.add("eso-min-mean-reward", f.eso_min_mean_reward, "threshold of the last two");
+  set.add_switch("eso-without-eos", f.eso_without_eos, "leave the end of sequence out of the log-probability");
+  set.add("eso-sigma", f.eso_sigma, "divides the ESO part");
+}
+
+namespace {
+
+void one_of(const char* flag, const std::string& value, std::initializer_list<std::string_view> allowed,
+            std::initializer_list<std::string_view> later = {}) {
+  for (const std::string_view name : later) {
+    if (value == name) throw eso::input_error(flag, fmt::format("{} is not there yet", value), {}, fmt::format("{}", fmt::join(allowed, ", ")));
+  }
+  for (const std::string_view name : allowed) {
+    if (value == name) return;
+  }
+  throw eso::input_error(flag, value.empty() ? "is required" : "unknown", value, fmt::format("{}", fmt::join(allowed, ", ")));
+}
+
+void at_least(const char* flag, std::int64_t value, std::int64_t least) {
+  if (value < least) throw eso::input_error(flag, "is too small", fmt::format("{}", value), fmt::format("at least {}", least));
+}
+
+void not_negative(const char* flag, double value) {
+  if (!(value >= 0) || !std::isfinite(value)) {
+    throw eso::input_error(flag, "is out of range", fmt::format("{}", value), "a finite number of at least 0");
+  }
+}
+
+void check_names(const TrainFlags& f) {
+  one_of("--backend", f.backend, {"eigen"}, {"torch", "ggml"});
+  one_of("--method", f.method, {"pretrain", "sft", "eso"}, {"unlike", "drl", "rrhf", "dpo", "ppo", "reward-model", "nes"});
+  one_of("--preset", f.preset, {"paper"}, {"authors-code", "literal", "recommended"});
+  one_of("--schedule", f.schedule, {"cosine", "linear", "constant"});
+  one_of("--optimizer", f.optimizer, {"adamw", "sgd"});
+  one_of("--precision", f.precision, {"float32"}, {"bfloat16"});
+  one_of("--device", f.device, {"cpu"}, {"cuda"});
+  one_of("--dropout", f.dropout, {"0"}, {"config"});
+  if (f.reward.starts_with("model:")) throw eso::input_error("--reward", "a model as reward is not there yet", f.reward, "rouge1, rouge2, rougeL");
+  one_of("--reward", f.reward, {"rouge1", "rouge2", "rougeL"});
+  one_of("--sft-reduction", f.sft_reduction, {"token-mean", "sequence-sum-prompt-mean", "sequence-mean"});
+  one_of("--eso-baseline", f.eso_baseline, {"mean", "leave-one-out", "greedy"});
+  one_of("--eso-advantage-norm", f.eso_advantage_norm, {"none", "std"});
+  one_of("--eso-token-reduce", f.eso_token_reduce, {"sum", "mean-seq"});
+  one_of("--eso-sample-reduce", f.eso_sample_reduce, {"sum", "mean"});
+  one_of("--eso-batch-reduce", f.eso_batch_reduce, {"mean", "sum", "mean-kept", "sum-if-any-above"});
+  eso::format_named(f.format, "--format");
+}
+
+void check_numbers(const TrainFlags& f) {
+  at_least("--epochs", f.epochs, 1);
+  at_least("--warmup-steps", f.warmup_steps, 0);
+  at_least("--max-prompt-tokens", f.max_prompt_tokens, 1);
+  at_least("--max-response-tokens", f.max_response_tokens, 1);
+  at_least("--batch-size", f.batch_size, 1);
+  at_least("--micro-batch-size", f.micro_batch_size, 0);
+  at_least("--max-steps", f.max_steps, 0);
+  at_least("--save-every", f.save_every, 0);
+  at_least("--keep-checkpoints", f.keep_checkpoints, 0);
+  at_least("--log-every", f.log_every, 0);
+  at_least("--log-completions", f.log_completions, 0);
+  at_least("--print-every", f.print_every, 0);
+  at_least("--threads", f.threads, 0);
+  at_least("--window-tokens", f.window_tokens, 0);
+  if (f.window_tokens == 1) throw eso::input_error("--window-tokens", "is too small", "1", "at least 2");
+  not_negative("--learning-rate", f.learning_rate);
+  not_negative("--min-learning-rate", f.min_learning_rate);
+  not_negative("--weight-decay", f.weight_decay);
+  not_negative("--clip-norm", f.clip_norm);
+  not_negative("--adam-beta1", f.adam_beta1);
+  not_negative("--adam-beta2", f.adam_beta2);
+  if (f.adam_beta1 >= 1) throw eso::input_error("--adam-beta1", "is out of range", fmt::format("{}", f.adam_beta1), "below 1");
+  if (f.adam_beta2 >= 1) throw eso::input_error("--adam-beta2", "is out of range", fmt::format("{}", f.adam_beta2), "below 1");
+  if (!(f.adam_epsilon > 0)) throw eso::input_error("--adam-epsilon", "is out of range", fmt::format("{}", f.adam_epsilon), "above 0");
+  if (!std::isfinite(f.eso_lambda)) throw eso::input_error("--eso-lambda", "is not finite");
+  if (!(f.eso_sigma > 0)) throw eso::input_error("--eso-sigma", "is out of range", fmt::format("{}", f.eso_sigma), "above 0");
+  for (const double t : f.temperatures) not_negative("--temperatures", t);
+}
+
+}  // namespace
+
+void check_train_flags(const TrainFlags& f) {
+  check_names(f);
+  check_numbers(f);
+  const eso::ActiveEpochs active = eso::active_epochs_named(f.active_epochs);
+  if (active.first > 0 && active.first >= f.epochs) {
+    throw eso::input_error("--active-epochs", "begins after the last epoch", f.active_epochs, fmt::format("at most from:{}", f.epochs));
+  }
+  if (f.method == "eso") {
+    const std::size_t least = f.eso_baseline == "greedy" && f.eso_advantage_norm == "none" ? 1 : 2;
+    if (f.temperatures.size() < least) {
+      throw eso::input_error("--temperatures", "too few samples a prompt for this baseline",
+                             fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
+    }
+  }
+  if (f.model.empty()) throw eso::input_error("--model", "is required");
+  if (f.data.empty()) throw eso::input_error("--data", "is required");
+  if (f.output.empty()) throw eso::input_error("--output", "is required");
+}
+
+std::string config_of(TrainFlags flags) {
+  flags.model = std::filesystem::absolute(flags.model).lexically_normal().string();
+  for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
+  flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
+  if (flags.threads == 0) flags.threads = processor_count();
+  CLI::App app;
+  FlagSet set(app);
+  add_train_flags(set, flags);
+  return set.toml();
+}
+
+TrainFlags flags_of_run(const std::filesystem::path& directory) {
+  if (!std::filesystem::is_directory(directory)) throw eso::input_error(directory.string(), "no such run directory");
+  TrainFlags flags;
+  CLI::App app;
+  FlagSet set(app);
+  add_train_flags(set, flags);
+  set.read_config(directory / "config.toml", true);
+  flags.output = directory.string();
+  check_train_flags(flags);
+  return flags;
+}
+
+}  // namespace eso_program

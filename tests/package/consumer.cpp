@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/core.h>
+
+#include <eso/eso.hpp>
+
+int main() { fmt::print("{}\n", ESO_VERSION); }
