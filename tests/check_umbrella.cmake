@@ -1,5 +1,7 @@
 # Fails unless eso.hpp includes each public header (all but eso/testing/) exactly once.
-#   cmake -D include_dir=include -P check_umbrella.cmake
+#   cmake -P tests/check_umbrella.cmake
+cmake_minimum_required(VERSION 3.25)
+set(include_dir ${CMAKE_CURRENT_LIST_DIR}/../include)
 file(GLOB_RECURSE headers RELATIVE ${include_dir} ${include_dir}/eso/*.hpp)
 list(FILTER headers EXCLUDE REGEX "^eso/(eso\\.hpp$|testing/)")
 

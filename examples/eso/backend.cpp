@@ -54,7 +54,8 @@ void check_backend(const std::string& backend) {
 
 }  // namespace
 
-AnyModel load_model(const std::string& backend, const std::filesystem::path& folder, std::shared_ptr<eso::Threads> threads) {
+AnyModel load_model(const std::string& backend, const std::filesystem::path& folder,
+                    std::shared_ptr<eso::Threads> threads) {
   check_backend(backend);
   eso::LoadedModel<float> loaded = eso::load_model<float>(folder, std::move(threads));
   return {std::make_unique<EigenModel>(std::move(loaded.decoder), std::move(loaded.config)), folder,
@@ -65,13 +66,16 @@ AnyModel random_model(const std::string& backend, const std::filesystem::path& f
                       std::shared_ptr<eso::Threads> threads) {
   check_backend(backend);
   eso::ModelSettings settings = eso::read_settings(folder);
-  return {std::make_unique<EigenModel>(eso::random_model<float>(settings.architecture, seed, std::move(threads)),
-                                       std::move(settings.config)),
-          folder, {}};
+  return {
+      std::make_unique<EigenModel>(eso::random_model<float>(settings.architecture, seed, std::move(threads)),
+                                   std::move(settings.config)),
+      folder,
+      {}};
 }
 
 bool has_weights(const std::filesystem::path& folder) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                           "pytorch_model.bin.index.json"}) {
     if (std::filesystem::exists(folder / name)) return true;
   }
   return false;

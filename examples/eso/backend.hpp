@@ -35,7 +35,8 @@ class AnyDecoding {
   std::unique_ptr<Interface> held_;
 };
 
-/// A model whose backend is chosen when the program runs: a `LogProbModel`, a `Generator` and `Checkpointable`.
+/// A model whose backend is chosen when the program runs: a `LogProbModel`, a `Generator` and
+/// `Checkpointable`.
 ///
 /// It is also what keeps the long compilation of a backend in a file of its own.
 class AnyModel {
@@ -74,7 +75,8 @@ class AnyModel {
   const std::filesystem::path& folder() const { return folder_; }
   const std::vector<std::string>& ignored() const { return ignored_; }
 
-  void write(const std::filesystem::path& folder, std::optional<eso::DataType> store_as = std::nullopt) const {
+  void write(const std::filesystem::path& folder,
+             std::optional<eso::DataType> store_as = std::nullopt) const {
     held_->write(folder, store_as);
   }
 
@@ -87,7 +89,8 @@ class AnyModel {
 /// Loads a Hugging Face folder into the backend of this name.
 ///
 /// \throws eso::Error (input) for a backend that is not there, and as `eso::load_model`.
-AnyModel load_model(const std::string& backend, const std::filesystem::path& folder, std::shared_ptr<eso::Threads> threads);
+AnyModel load_model(const std::string& backend, const std::filesystem::path& folder,
+                    std::shared_ptr<eso::Threads> threads);
 
 /// A model of the folder's `config.json` with random weights from `seed`.
 AnyModel random_model(const std::string& backend, const std::filesystem::path& folder, std::uint64_t seed,

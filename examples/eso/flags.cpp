@@ -13,11 +13,13 @@ void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
   try {
     table = toml::parse(text);
   } catch (const toml::parse_error& error) {
-    throw eso::input_error(fmt::format("{}:{}", path.string(), error.source().begin.line), std::string(error.description()));
+    throw eso::input_error(fmt::format("{}:{}", path.string(), error.source().begin.line),
+                           std::string(error.description()));
   }
   for (const auto& [key, node] : table) {
     const std::string where = fmt::format("{}: {}", path.string(), std::string(key.str()));
-    const auto flag = std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == key.str(); });
+    const auto flag =
+        std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == key.str(); });
     if (flag == flags_.end()) throw eso::input_error(where, "is no flag of this command");
     if (flag->option->count() > 0 && !beats_flags) continue;
     flag->read(node, where);

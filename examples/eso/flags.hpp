@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
-#include <toml++/toml.h>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,13 +20,14 @@ inline constexpr bool is_list = false;
 template <class T>
 inline constexpr bool is_list<std::vector<T>> = true;
 
-/// The flags of a subcommand, once for the command line, for `--config FILE.toml` and for the `config.toml` that
-/// repeats a run. A flag is `--name`; in a file it is `name = value`.
+/// The flags of a subcommand, once for the command line, for `--config FILE.toml` and for the `config.toml`
+/// that repeats a run. A flag is `--name`; in a file it is `name = value`.
 class FlagSet {
  public:
   /// Adds the flags to `app`, and `--config` with them.
   explicit FlagSet(CLI::App& app) : app_(&app) {
-    app.add_option("--config", config_, "TOML file of flags without their dashes; a flag given here beats it");
+    app.add_option("--config", config_,
+                   "TOML file of flags without their dashes; a flag given here beats it");
   }
 
   /// A flag with a value: text, a number or a list of them. Its default is what `value` holds.
@@ -39,19 +40,20 @@ class FlagSet {
       option->multi_option_policy(CLI::MultiOptionPolicy::Throw);
     }
     option->capture_default_str();
-    flags_.push_back({name, option, [name, &value](const toml::node& node, const std::string& where) {
-                        read(node, where, value);
-                      },
-                      [&value] { return written(value); }});
+    flags_.push_back(
+        {name, option,
+         [name, &value](const toml::node& node, const std::string& where) { read(node, where, value); },
+         [&value] { return written(value); }});
     return option;
   }
 
   /// A flag without a value.
   CLI::Option* add_switch(const std::string& name, bool& value, const std::string& help) {
     CLI::Option* option = app_->add_flag("--" + name, value, help);
-    flags_.push_back({name, option,
-                      [&value](const toml::node& node, const std::string& where) { read(node, where, value); },
-                      [&value] { return written(value); }});
+    flags_.push_back(
+        {name, option,
+         [&value](const toml::node& node, const std::string& where) { read(node, where, value); },
+         [&value] { return written(value); }});
     return option;
   }
 
@@ -104,7 +106,8 @@ class FlagSet {
       if (node.is_string()) {
         value = node.as_string()->get();
       } else if (node.is_number()) {  // `dropout = 0`: some flags take a word or a number
-        value = node.is_integer() ? fmt::format("{}", node.as_integer()->get()) : fmt::format("{}", node.as_floating_point()->get());
+        value = node.is_integer() ? fmt::format("{}", node.as_integer()->get())
+                                  : fmt::format("{}", node.as_floating_point()->get());
       } else {
         throw eso::input_error(where, "is not a string");
       }
@@ -114,7 +117,8 @@ class FlagSet {
       value = static_cast<T>(node.as_integer()->get());
     } else {
       if (!node.is_number()) throw eso::input_error(where, "is not a number");
-      value = node.is_integer() ? static_cast<T>(node.as_integer()->get()) : static_cast<T>(node.as_floating_point()->get());
+      value = node.is_integer() ? static_cast<T>(node.as_integer()->get())
+                                : static_cast<T>(node.as_floating_point()->get());
     }
   }
 

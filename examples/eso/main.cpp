@@ -37,7 +37,8 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", ESO_VERSION);
   app.require_subcommand(1);
   std::vector<std::pair<CLI::App*, Command>> commands;
-  for (const auto add : {add_train, add_eval, add_generate, add_score, add_tokenize, add_rouge, add_compare, add_report, add_convert}) {
+  for (const auto add : {add_train, add_eval, add_generate, add_score, add_tokenize, add_rouge, add_compare,
+                         add_report, add_convert}) {
     Command command = add(app);
     commands.emplace_back(app.get_subcommands({}).back(), std::move(command));
   }
@@ -58,7 +59,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 void catch_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = note_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -76,7 +77,8 @@ std::int64_t processor_count() {
 }
 
 std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
-  if (count < 0 || count > 4096) throw eso::input_error("--threads", "is out of range", fmt::format("{}", count), "0 to 4096");
+  if (count < 0 || count > 4096)
+    throw eso::input_error("--threads", "is out of range", fmt::format("{}", count), "0 to 4096");
   return std::make_shared<eso::Threads>(static_cast<int>(count == 0 ? processor_count() : count));
 }
 

@@ -16,16 +16,21 @@ namespace eso_program {
 /// `seconds` as `1:02:03` or `2:03`.
 inline std::string clock_text(double seconds) {
   const auto s = static_cast<std::int64_t>(seconds + 0.5);
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+                   : fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-/// Progress on standard error: a bar with the time left that is drawn again in place on a terminal, plain lines
-/// now and then elsewhere.
+/// Progress on standard error: a bar with the time left that is drawn again in place on a terminal, plain
+/// lines now and then elsewhere.
 class Progress {
  public:
   /// `title` stands before each line; `plain_every` steps between the plain lines, 0 for none.
   Progress(std::string title, std::int64_t total, std::int64_t done, std::int64_t plain_every)
-      : title_(std::move(title)), total_(total), first_(done), plain_every_(plain_every), terminal_(::isatty(2) == 1) {}
+      : title_(std::move(title)),
+        total_(total),
+        first_(done),
+        plain_every_(plain_every),
+        terminal_(::isatty(2) == 1) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { clear(); }
@@ -33,7 +38,8 @@ class Progress {
   /// `done` steps are done; `news` follows the bar.
   void show(std::int64_t done, std::string_view news) {
     const double spent = seconds();
-    const double left = done > first_ ? spent * static_cast<double>(total_ - done) / static_cast<double>(done - first_) : 0;
+    const double left =
+        done > first_ ? spent * static_cast<double>(total_ - done) / static_cast<double>(done - first_) : 0;
     if (terminal_) {
       if (spent - drawn_at_ < 0.1 && done < total_) return;
       drawn_at_ = spent;

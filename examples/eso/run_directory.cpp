@@ -15,7 +15,8 @@ RunDirectory::RunDirectory(std::filesystem::path path)
 void RunDirectory::check_new(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return;
-  if (!std::filesystem::is_directory(path, error)) throw eso::input_error(path.string(), "is not a directory");
+  if (!std::filesystem::is_directory(path, error))
+    throw eso::input_error(path.string(), "is not a directory");
   if (!std::filesystem::is_empty(path, error)) {
     throw eso::input_error(path.string(), "the output directory is not empty; --resume goes on with a run");
   }

@@ -37,8 +37,8 @@ class RunDirectory {
   void save(std::int64_t step, std::int64_t tokens, const std::vector<eso::TensorView>& model,
             const std::vector<eso::TensorView>& optimizer, int keep);
 
-  /// The newest valid checkpoint, the records cut back to it; skipped ones are reported on standard error. Without
-  /// one the records are emptied.
+  /// The newest valid checkpoint, the records cut back to it; skipped ones are reported on standard error.
+  /// Without one the records are emptied.
   std::optional<eso::LoadedCheckpoint> restore();
 
  private:

@@ -38,7 +38,8 @@ class Scorer {
       previous_ = std::move(prompt);
     }
     tokens_ += response.size();
-    batch_.responses.push_back({.prompt = batch_.prompt_count() - 1, .tokens = std::move(response)});
+    batch_.responses.emplace_back().prompt = batch_.prompt_count() - 1;
+    batch_.responses.back().tokens = std::move(response);
   }
 
   /// Answers what has been gathered.

@@ -31,10 +31,11 @@ Value named(const std::map<std::string, Value>& values, const std::string& name)
 }
 
 eso::SftLoss sft_loss(const TrainFlags& f) {
-  return {.reduction = named<eso::SftReduction>({{"token-mean", eso::SftReduction::token_mean},
-                                                 {"sequence-sum-prompt-mean", eso::SftReduction::sequence_sum_prompt_mean},
-                                                 {"sequence-mean", eso::SftReduction::sequence_mean}},
-                                                f.sft_reduction)};
+  return {.reduction = named<eso::SftReduction>(
+              {{"token-mean", eso::SftReduction::token_mean},
+               {"sequence-sum-prompt-mean", eso::SftReduction::sequence_sum_prompt_mean},
+               {"sequence-mean", eso::SftReduction::sequence_mean}},
+              f.sft_reduction)};
 }
 
 eso::EsoLoss eso_loss(const TrainFlags& f) {
@@ -58,41 +59,55 @@ eso::EsoLoss eso_loss(const TrainFlags& f) {
 }
 
 /// The examples of a run, tokenised, with a line about those left out.
-std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model, const eso::ByteLevelBpe& tokenizer) {
+std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
+                                    const eso::ByteLevelBpe& tokenizer) {
   const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-  const std::vector<eso::TextExample> texts = eso::read_examples(files, eso::format_named(f.format, "--format"));
+  const std::vector<eso::TextExample> texts =
+      eso::read_examples(files, eso::format_named(f.format, "--format"));
   if (f.method == "pretrain") {
     std::vector<eso::Tokens> tokens;
-    for (const eso::TextExample& text : texts) tokens.push_back(tokenizer.encode(text.prompt + text.response));
+    for (const eso::TextExample& text : texts)
+      tokens.push_back(tokenizer.encode(text.prompt + text.response));
     const eso::Index window = f.window_tokens > 0 ? f.window_tokens : model.context_length();
     if (window > model.context_length()) {
-      throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window), fmt::format("at most {}", model.context_length()));
+      throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window),
+                             fmt::format("at most {}", model.context_length()));
     }
     return eso::windows(tokens, model.end_of_sequence(), window, f.seed);
   }
   const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
-  eso::Tokenised result = eso::tokenise(texts, tokenizer, eos, f.max_prompt_tokens, f.max_response_tokens, model.context_length());
-  if (result.too_long_prompts > 0) say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts, f.max_prompt_tokens);
-  if (result.beyond_context > 0) say("dropped {} examples longer than the context of {} tokens", result.beyond_context, model.context_length());
-  if (result.examples.empty()) throw eso::input_error(f.data.front(), "no example is left after the limits of length");
+  eso::Tokenised result = eso::tokenise(texts, tokenizer, eos, f.max_prompt_tokens, f.max_response_tokens,
+                                        model.context_length());
+  if (result.too_long_prompts > 0)
+    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts,
+        f.max_prompt_tokens);
+  if (result.beyond_context > 0)
+    say("dropped {} examples longer than the context of {} tokens", result.beyond_context,
+        model.context_length());
+  if (result.examples.empty())
+    throw eso::input_error(f.data.front(), "no example is left after the limits of length");
   return std::move(result.examples);
 }
 
 /// The samples of the step's first example as lines.
 std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokenizer) {
   const auto shown = [](std::string text, std::size_t width) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
     if (text.size() <= width) return text;
     std::size_t end = width;
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
     return text.substr(0, end) + "...";
   };
   const eso::Example& example = *step.examples.front();
-  std::string text = fmt::format("  step {}, example {}: {}\n    reference      {}", step.number, example.number,
-                                 shown(example.prompt_text, 70), shown(example.reference, 70));
+  std::string text =
+      fmt::format("  step {}, example {}: {}\n    reference      {}", step.number, example.number,
+                  shown(example.prompt_text, 70), shown(example.reference, 70));
   for (const eso::Response& response : step.batch.responses) {
-    if (response.prompt != 0 || (response.kind != eso::Kind::sample && response.kind != eso::Kind::greedy)) continue;
-    text += fmt::format("\n    T {:<4} {:.3f}  {}", response.temperature, response.reward, shown(tokenizer.decode(response.tokens, true), 70));
+    if (response.prompt != 0 || (response.kind != eso::Kind::sample && response.kind != eso::Kind::greedy))
+      continue;
+    text += fmt::format("\n    T {:<4} {:.3f}  {}", response.temperature, response.reward,
+                        shown(tokenizer.decode(response.tokens, true), 70));
   }
   return text;
 }
@@ -105,13 +120,15 @@ struct RunState {
   const eso::ByteLevelBpe& tokenizer;
   const std::vector<eso::Example>& examples;
   RunDirectory& directory;
+  TrainResult& result;
 };
 
 void write_records(const RunState& run, const eso::Step& step) {
   const auto due = [&](std::int64_t every) { return every > 0 && step.number % every == 0; };
   if (due(run.flags.log_every)) run.directory.add_metrics(eso::metrics_record(step));
   if (!due(run.flags.log_completions)) return;
-  for (const auto& record : eso::completion_records(step, run.tokenizer)) run.directory.add_completion(record);
+  for (const auto& record : eso::completion_records(step, run.tokenizer))
+    run.directory.add_completion(record);
 }
 
 /// Steps the trainer to its end, with records, checkpoints and progress.
@@ -131,22 +148,28 @@ void run_steps(const RunState& run, Trainer& trainer) {
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       if (!step.updated) news += fmt::format("  not finite, left out ({} so far)", ++skipped);
-      if (run.flags.print_every > 0 && step.number % run.flags.print_every == 0 && std::isfinite(step.reward)) {
+      if (run.flags.print_every > 0 && step.number % run.flags.print_every == 0 &&
+          std::isfinite(step.reward)) {
         progress.line(sample_table(step, run.tokenizer));
       }
       progress.show(step.number, news);
-      const auto& at = run.hooks.save_at;
+      const bool shared =
+          step.number == run.hooks.save_after_epochs * trainer.steps_per_epoch(run.examples.size());
       if ((run.flags.save_every > 0 && step.number % run.flags.save_every == 0) || step.number == steps ||
-          std::find(at.begin(), at.end(), step.number) != at.end()) {
+          shared) {
         save();
         saved = step.number;
+      }
+      if (shared) {
+        run.result.saved_step = step.number;
+        run.result.saved_seconds = progress.seconds();
       }
       check_signals();
     }
   } catch (const Interrupted&) {
     if (saved != trainer.steps_done) save();
-    progress.line(fmt::format("{}stopped after step {}; eso train --resume {} goes on", run.hooks.title, trainer.steps_done,
-                              run.directory.path().string()));
+    progress.line(fmt::format("{}stopped after step {}; eso train --resume {} goes on", run.hooks.title,
+                              trainer.steps_done, run.directory.path().string()));
     throw;
   }
 }
@@ -156,7 +179,8 @@ void configure(const TrainFlags& f, Trainer& trainer) {
   trainer.epochs = f.epochs;
   trainer.batch_size = f.batch_size;
   trainer.micro_batch_size = f.micro_batch_size;
-  trainer.active_epochs = f.method == "eso" ? eso::active_epochs_named(f.active_epochs) : eso::ActiveEpochs::never();
+  trainer.active_epochs =
+      f.method == "eso" ? eso::active_epochs_named(f.active_epochs) : eso::ActiveEpochs::never();
   trainer.schedule = {.kind = f.schedule == "cosine"   ? eso::ScheduleKind::cosine
                               : f.schedule == "linear" ? eso::ScheduleKind::linear
                                                        : eso::ScheduleKind::constant,
@@ -187,15 +211,17 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
 template <class Optimizer>
 std::int64_t run_method(const RunState& run, AnyModel& model, Optimizer optimizer) {
   const TrainFlags& f = run.flags;
-  if (f.method != "eso") return run_trainer(run, model, eso::Trainer(model, sft_loss(f), std::move(optimizer)));
+  if (f.method != "eso")
+    return run_trainer(run, model, eso::Trainer(model, sft_loss(f), std::move(optimizer)));
   eso::Temperatures sampler(f.temperatures);
   sampler.max_tokens = f.max_response_tokens;
   sampler.greedy = f.eso_baseline == "greedy";
   sampler.between = check_signals;
   const eso::RougeReward<eso::ByteLevelBpe> reward{&run.tokenizer, *eso::rouge_variant(f.reward)};
-  return run_trainer(run, model,
-                     eso::Trainer(model, std::move(sampler), reward,
-                                  eso::Combined{sft_loss(f), f.eso_lambda, eso_loss(f)}, std::move(optimizer)));
+  return run_trainer(
+      run, model,
+      eso::Trainer(model, std::move(sampler), reward, eso::Combined{sft_loss(f), f.eso_lambda, eso_loss(f)},
+                   std::move(optimizer)));
 }
 
 /// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
@@ -204,20 +230,24 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const auto start = std::chrono::steady_clock::now();
   const auto threads = make_threads(f.threads);
   const bool fresh = f.method == "pretrain" && !has_weights(f.model);
-  ModelFolder folder = fresh ? ModelFolder{random_model(f.backend, f.model, f.seed, threads), load_tokenizer(f.model)}
-                             : open_model_folder(f.backend, f.model, threads);
+  ModelFolder folder =
+      fresh ? ModelFolder{random_model(f.backend, f.model, f.seed, threads), load_tokenizer(f.model)}
+            : open_model_folder(f.backend, f.model, threads);
   AnyModel& model = folder.model;
   const eso::ByteLevelBpe& tokenizer = folder.needed_tokenizer();
   if (fresh) check_tokenizer(tokenizer, model);
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
   RunDirectory directory = open();
-  if (hooks.on_ready) hooks.on_ready();
-  const RunState run{f, hooks, model, tokenizer, examples, directory};
   TrainResult result;
+  const RunState run{f, hooks, model, tokenizer, examples, directory, result};
   if (f.optimizer == "sgd") {
     result.steps = run_method(run, model, eso::Sgd{.weight_decay = f.weight_decay, .threads = threads.get()});
   } else {
-    eso::AdamW adamw{.beta1 = f.adam_beta1, .beta2 = f.adam_beta2, .epsilon = f.adam_epsilon, .weight_decay = f.weight_decay, .threads = threads.get()};
+    eso::AdamW adamw{.beta1 = f.adam_beta1,
+                     .beta2 = f.adam_beta2,
+                     .epsilon = f.adam_epsilon,
+                     .weight_decay = f.weight_decay,
+                     .threads = threads.get()};
     result.steps = run_method(run, model, std::move(adamw));
   }
   eso::write_durably(directory.path() / "report.html", run_report(directory.path()));

@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,8 +36,8 @@ struct TrainFlags {
   std::int64_t window_tokens = 0;
   std::string sft_reduction = "token-mean";
   double eso_lambda = 0.05;
-  std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum", eso_sample_reduce = "sum",
-              eso_batch_reduce = "mean";
+  std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum",
+              eso_sample_reduce = "sum", eso_batch_reduce = "mean";
   double eso_min_mean_reward = 0, eso_sigma = 1;
   bool eso_without_eos = false;
 };
@@ -49,15 +47,16 @@ void add_train_flags(FlagSet& set, TrainFlags& flags);
 
 /// What else a caller wants of a run.
 struct TrainHooks {
-  std::vector<std::int64_t> save_at = {};                      ///< steps after which to save, beside `--save-every`
-  std::function<void()> on_ready = {};                         ///< called once nothing can be refused any more
-  std::string title = {};                                      ///< before each line of progress
+  std::int64_t save_after_epochs = 0;  ///< a checkpoint after so many epochs, beside those of `--save-every`; 0: none
+  std::string title = {};              ///< before each line of progress
 };
 
-/// What a run did.
+/// What a run did in this process.
 struct TrainResult {
   std::int64_t steps = 0;
-  double seconds = 0;  ///< of this process
+  double seconds = 0;
+  std::int64_t saved_step = 0;  ///< where `save_after_epochs` lay, 0 if it was not passed
+  double saved_seconds = 0;     ///< until then
 };
 
 /// Checks the flags that can be checked without a model. \throws eso::Error (input) naming the flag.

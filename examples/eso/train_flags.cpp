@@ -12,14 +12,16 @@ namespace eso_program {
 
 void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("backend", f.backend, "what computes: eigen");
-  set.add("model", f.model, "Hugging Face folder to start from; without weights (pretrain alone) they are random");
+  set.add("model", f.model,
+          "Hugging Face folder to start from; without weights (pretrain alone) they are random");
   set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1);
   set.add("format", f.format, "debsum, xsum, dolly, self-instruct, prompt-response or text");
   set.add("method", f.method, "pretrain, sft or eso");
   set.add("output", f.output, "run directory to make");
   set.add("preset", f.preset, "paper");
   set.add("epochs", f.epochs, "passes over the data");
-  set.add("active-epochs", f.active_epochs, "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
+  set.add("active-epochs", f.active_epochs,
+          "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
   set.add("learning-rate", f.learning_rate, "peak of the schedule");
   set.add("schedule", f.schedule, "cosine, linear or constant");
   set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
@@ -43,7 +45,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("keep-checkpoints", f.keep_checkpoints, "newest checkpoints to keep; 0: all");
   set.add("log-every", f.log_every, "steps between lines of metrics.jsonl; 0: none");
   set.add("log-completions", f.log_completions, "steps between those in completions.jsonl; 0: none");
-  set.add("print-every", f.print_every, "steps between lines and tables of samples on standard error; 0: none");
+  set.add("print-every", f.print_every,
+          "steps between lines and tables of samples on standard error; 0: none");
   set.add("threads", f.threads, "threads that compute; 0: all processors");
   set.add("precision", f.precision, "float32");
   set.add("device", f.device, "cpu");
@@ -58,7 +61,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("eso-sample-reduce", f.eso_sample_reduce, "sum or mean");
   set.add("eso-batch-reduce", f.eso_batch_reduce, "mean, sum, mean-kept or sum-if-any-above");
   set.add("eso-min-mean-reward", f.eso_min_mean_reward, "threshold of the last two");
-  set.add_switch("eso-without-eos", f.eso_without_eos, "leave the end of sequence out of the log-probability");
+  set.add_switch("eso-without-eos", f.eso_without_eos,
+                 "leave the end of sequence out of the log-probability");
   set.add("eso-sigma", f.eso_sigma, "divides the ESO part");
 }
 
@@ -67,34 +71,42 @@ namespace {
 void one_of(const char* flag, const std::string& value, std::initializer_list<std::string_view> allowed,
             std::initializer_list<std::string_view> later = {}) {
   for (const std::string_view name : later) {
-    if (value == name) throw eso::input_error(flag, fmt::format("{} is not there yet", value), {}, fmt::format("{}", fmt::join(allowed, ", ")));
+    if (value == name)
+      throw eso::input_error(flag, fmt::format("{} is not there yet", value), {},
+                             fmt::format("{}", fmt::join(allowed, ", ")));
   }
   for (const std::string_view name : allowed) {
     if (value == name) return;
   }
-  throw eso::input_error(flag, value.empty() ? "is required" : "unknown", value, fmt::format("{}", fmt::join(allowed, ", ")));
+  throw eso::input_error(flag, value.empty() ? "is required" : "unknown", value,
+                         fmt::format("{}", fmt::join(allowed, ", ")));
 }
 
 void at_least(const char* flag, std::int64_t value, std::int64_t least) {
-  if (value < least) throw eso::input_error(flag, "is too small", fmt::format("{}", value), fmt::format("at least {}", least));
+  if (value < least)
+    throw eso::input_error(flag, "is too small", fmt::format("{}", value), fmt::format("at least {}", least));
 }
 
 void not_negative(const char* flag, double value) {
   if (!(value >= 0) || !std::isfinite(value)) {
-    throw eso::input_error(flag, "is out of range", fmt::format("{}", value), "a finite number of at least 0");
+    throw eso::input_error(flag, "is out of range", fmt::format("{}", value),
+                           "a finite number of at least 0");
   }
 }
 
 void check_names(const TrainFlags& f) {
   one_of("--backend", f.backend, {"eigen"}, {"torch", "ggml"});
-  one_of("--method", f.method, {"pretrain", "sft", "eso"}, {"unlike", "drl", "rrhf", "dpo", "ppo", "reward-model", "nes"});
+  one_of("--method", f.method, {"pretrain", "sft", "eso"},
+         {"unlike", "drl", "rrhf", "dpo", "ppo", "reward-model", "nes"});
   one_of("--preset", f.preset, {"paper"}, {"authors-code", "literal", "recommended"});
   one_of("--schedule", f.schedule, {"cosine", "linear", "constant"});
   one_of("--optimizer", f.optimizer, {"adamw", "sgd"});
   one_of("--precision", f.precision, {"float32"}, {"bfloat16"});
   one_of("--device", f.device, {"cpu"}, {"cuda"});
   one_of("--dropout", f.dropout, {"0"}, {"config"});
-  if (f.reward.starts_with("model:")) throw eso::input_error("--reward", "a model as reward is not there yet", f.reward, "rouge1, rouge2, rougeL");
+  if (f.reward.starts_with("model:"))
+    throw eso::input_error("--reward", "a model as reward is not there yet", f.reward,
+                           "rouge1, rouge2, rougeL");
   one_of("--reward", f.reward, {"rouge1", "rouge2", "rougeL"});
   one_of("--sft-reduction", f.sft_reduction, {"token-mean", "sequence-sum-prompt-mean", "sequence-mean"});
   one_of("--eso-baseline", f.eso_baseline, {"mean", "leave-one-out", "greedy"});
@@ -127,11 +139,15 @@ void check_numbers(const TrainFlags& f) {
   not_negative("--clip-norm", f.clip_norm);
   not_negative("--adam-beta1", f.adam_beta1);
   not_negative("--adam-beta2", f.adam_beta2);
-  if (f.adam_beta1 >= 1) throw eso::input_error("--adam-beta1", "is out of range", fmt::format("{}", f.adam_beta1), "below 1");
-  if (f.adam_beta2 >= 1) throw eso::input_error("--adam-beta2", "is out of range", fmt::format("{}", f.adam_beta2), "below 1");
-  if (!(f.adam_epsilon > 0)) throw eso::input_error("--adam-epsilon", "is out of range", fmt::format("{}", f.adam_epsilon), "above 0");
+  if (f.adam_beta1 >= 1)
+    throw eso::input_error("--adam-beta1", "is out of range", fmt::format("{}", f.adam_beta1), "below 1");
+  if (f.adam_beta2 >= 1)
+    throw eso::input_error("--adam-beta2", "is out of range", fmt::format("{}", f.adam_beta2), "below 1");
+  if (!(f.adam_epsilon > 0))
+    throw eso::input_error("--adam-epsilon", "is out of range", fmt::format("{}", f.adam_epsilon), "above 0");
   if (!std::isfinite(f.eso_lambda)) throw eso::input_error("--eso-lambda", "is not finite");
-  if (!(f.eso_sigma > 0)) throw eso::input_error("--eso-sigma", "is out of range", fmt::format("{}", f.eso_sigma), "above 0");
+  if (!(f.eso_sigma > 0))
+    throw eso::input_error("--eso-sigma", "is out of range", fmt::format("{}", f.eso_sigma), "above 0");
   for (const double t : f.temperatures) not_negative("--temperatures", t);
 }
 
@@ -142,7 +158,8 @@ void check_train_flags(const TrainFlags& f) {
   check_numbers(f);
   const eso::ActiveEpochs active = eso::active_epochs_named(f.active_epochs);
   if (active.first > 0 && active.first >= f.epochs) {
-    throw eso::input_error("--active-epochs", "begins after the last epoch", f.active_epochs, fmt::format("at most from:{}", f.epochs));
+    throw eso::input_error("--active-epochs", "begins after the last epoch", f.active_epochs,
+                           fmt::format("at most from:{}", f.epochs));
   }
   if (f.method == "eso") {
     const std::size_t least = f.eso_baseline == "greedy" && f.eso_advantage_norm == "none" ? 1 : 2;
@@ -168,7 +185,8 @@ std::string config_of(TrainFlags flags) {
 }
 
 TrainFlags flags_of_run(const std::filesystem::path& directory) {
-  if (!std::filesystem::is_directory(directory)) throw eso::input_error(directory.string(), "no such run directory");
+  if (!std::filesystem::is_directory(directory))
+    throw eso::input_error(directory.string(), "no such run directory");
   TrainFlags flags;
   CLI::App app;
   FlagSet set(app);

@@ -58,7 +58,7 @@ struct Response {
   double temperature = 1;    ///< it was drawn at; 0 is greedy, not a number: not drawn
   bool finished = false;     ///< the last token is the end-of-sequence token
   std::vector<double> logp;  ///< of the tokens when they were drawn, at temperature 1; empty if not drawn
-  double entropy = 0;        ///< sum over the tokens of the entropy at temperature 1 when they were drawn, nats
+  double entropy = 0;  ///< sum over the tokens of the entropy at temperature 1 when they were drawn, nats
   double entropy_drawn = 0;  ///< the same of the distribution that was drawn from (temperature 1 for greedy)
   double reward = std::numeric_limits<double>::quiet_NaN();  ///< not a number: not scored
 };
@@ -89,7 +89,8 @@ struct Batch {
   std::vector<Index> rows_of(Index p, Kind kind) const {
     std::vector<Index> rows;
     for (Index n = 0; n < response_count(); ++n) {
-      if (responses[static_cast<std::size_t>(n)].prompt == p && responses[static_cast<std::size_t>(n)].kind == kind) {
+      if (responses[static_cast<std::size_t>(n)].prompt == p &&
+          responses[static_cast<std::size_t>(n)].kind == kind) {
         rows.push_back(n);
       }
     }
@@ -109,7 +110,7 @@ struct Totals {
   Index target_tokens = 0;   ///< tokens of the responses of `Kind::target`
   Index sampled_tokens = 0;  ///< tokens of the responses of `Kind::sample`
   Index sampled = 0;         ///< responses of `Kind::sample`
-  Index kept_prompts = 0;    ///< prompts above `EsoLoss::min_mean_reward`; `EsoLoss::count` counts them, not `of`
+  Index kept_prompts = 0;    ///< prompts above `EsoLoss::min_mean_reward`, see `EsoLoss::count`
   bool active = true;        ///< the step lies in an epoch where the method beside SFT is on
 
   /// The totals of one batch that is a whole step.
@@ -170,7 +171,8 @@ inline void check(const Batch& batch, Index vocabulary, Index context, std::stri
     check_ids(response.tokens, "response", n);
     if (response.prompt < 0 || response.prompt >= batch.prompt_count()) {
       throw input_error(std::string(where), fmt::format("response {} belongs to no prompt", n),
-                        fmt::format("prompt {}", response.prompt), fmt::format("0 to {}", batch.prompt_count() - 1));
+                        fmt::format("prompt {}", response.prompt),
+                        fmt::format("0 to {}", batch.prompt_count() - 1));
     }
     const std::size_t length =
         batch.prompts[static_cast<std::size_t>(response.prompt)].tokens.size() + response.tokens.size();

@@ -13,7 +13,8 @@
 #include "eso/data/example.hpp"
 #include "eso/tensor.hpp"
 
-// The concepts of the library, in the order in which data flows through them. Only the trainer knows them all.
+// The concepts of the library, in the order in which data flows through them. Only the trainer knows them
+// all.
 //
 //   text --Tokenizer--> examples --> prompts --Sampler(Generator)--> responses --Reward--> rewards
 //        --Loss(LogProbModel.log_probs)--> value, d_logp --LogProbModel.backward--> gradients
@@ -24,11 +25,11 @@ namespace eso {
 /// Text to token ids and back.
 ///
 /// \par Operations
-/// | expression                      | result      | meaning                                                   |
+/// | expression                      | result      | meaning |
 /// |---------------------------------|-------------|-----------------------------------------------------------|
-/// | `t.encode(text)`                | Tokens      | ids of the text, no special token added                   |
-/// | `t.decode(ids, skip_special)`   | std::string | the text, malformed bytes as U+FFFD, no clean-up of spaces |
-/// | `t.vocabulary_size()`           | Index       | highest id + 1                                            |
+/// | `t.encode(text)`                | Tokens      | ids of the text, no special token added | |
+/// `t.decode(ids, skip_special)`   | std::string | the text, malformed bytes as U+FFFD, no clean-up of spaces
+/// | | `t.vocabulary_size()`           | Index       | highest id + 1 |
 ///
 /// \par Laws
 /// 1. `t.decode(t.encode(text), false)` is the (normalised) text, for every valid UTF-8 text.
@@ -49,10 +50,11 @@ concept Tokenizer = requires(const T& t, std::string_view text, std::span<const 
 /// Rows of text being continued one token at a time; what a `Generator` returns.
 ///
 /// \par Operations
-/// | expression                   | result                        | meaning                                              |
+/// | expression                   | result                        | meaning |
 /// |------------------------------|-------------------------------|------------------------------------------------------|
-/// | `d.logits()`                 | row-major matrix (rows, V)    | of the token after each live row                     |
-/// | `d.advance(parents, tokens)` | nothing                       | new row i is old row `parents[i]` with `tokens[i]`   |
+/// | `d.logits()`                 | row-major matrix (rows, V)    | of the token after each live row | |
+/// `d.advance(parents, tokens)` | nothing                       | new row i is old row `parents[i]` with
+/// `tokens[i]`   |
 ///
 /// A row may be the parent of several new rows (a prompt of its k samples) or of none (it is finished and
 /// leaves), so one call forks, continues and drops rows, and all live rows are one product.
@@ -91,7 +93,8 @@ concept Generator = requires(M& m, std::span<const Prompt> prompts) {
   { m.context_length() } -> std::convertible_to<Index>;
 };
 
-/// The random streams of one step: a response's stream is named by (seed, step, example of the prompt, sample).
+/// The random streams of one step: a response's stream is named by (seed, step, example of the prompt,
+/// sample).
 struct StepSeed {
   std::uint64_t seed = 0;
   std::uint32_t step = 0;
@@ -112,15 +115,16 @@ struct StepSeed {
 /// \par Models
 /// `Temperatures`.
 template <class S, class G>
-concept Sampler = Generator<G> && requires(const S& s, G& generator, std::span<const Prompt> prompts, StepSeed seed) {
-  { s(generator, prompts, seed) } -> std::same_as<std::vector<Response>>;
-};
+concept Sampler =
+    Generator<G> && requires(const S& s, G& generator, std::span<const Prompt> prompts, StepSeed seed) {
+      { s(generator, prompts, seed) } -> std::same_as<std::vector<Response>>;
+    };
 
 /// Says how good a response is: higher is better, in any unit.
 ///
 /// \par Operation
-/// `r(response, example)` for one response, or `r(responses, examples)` for a whole step at once (a reward that
-/// is a model itself wants the batch): `responses[i]` answers `examples[i]`.
+/// `r(response, example)` for one response, or `r(responses, examples)` for a whole step at once (a reward
+/// that is a model itself wants the batch): `responses[i]` answers `examples[i]`.
 ///
 /// \par Laws
 /// Repeatable. Not a number and infinities are refused by the trainer with an `Error` that names the example.
@@ -128,16 +132,18 @@ concept Sampler = Generator<G> && requires(const S& s, G& generator, std::span<c
 /// \par Models
 /// `RougeReward`, any callable.
 template <class R>
-concept Reward = requires(const R& r, const Response& response, const Example& example) {
-  { r(response, example) } -> std::convertible_to<double>;
-} || requires(const R& r, std::span<const Response* const> responses, std::span<const Example* const> examples) {
-  { r(responses, examples) } -> std::convertible_to<std::vector<double>>;
-};
+concept Reward =
+    requires(const R& r, const Response& response, const Example& example) {
+      { r(response, example) } -> std::convertible_to<double>;
+    } || requires(const R& r, std::span<const Response* const> responses,
+                  std::span<const Example* const> examples) {
+      { r(responses, examples) } -> std::convertible_to<std::vector<double>>;
+    };
 
 /// What a loss gives: its value, its gradient and the parts worth logging.
 struct LossResult {
-  double value = 0;  ///< nats, or as the loss says
-  LogProbs d_logp;   ///< (N, R) d value / d logp, zero beyond the lengths
+  double value = 0;                                   ///< nats, or as the loss says
+  LogProbs d_logp;                                    ///< (N, R) d value / d logp, zero beyond the lengths
   std::vector<std::pair<std::string, double>> parts;  ///< named quantities that add up over micro-batches
 };
 
@@ -150,7 +156,8 @@ struct LossResult {
 /// 1. Gradient: `d_logp` is the gradient of `value`.
 /// 2. Lengths: entries of `logp` beyond a response's length are not read, and get the gradient 0.
 /// 3. Order: permuting responses or prompts permutes `d_logp` and leaves `value`, up to rounding.
-/// 4. Split: with the totals of the whole, the values, gradients and parts of the parts of a batch are those of
+/// 4. Split: with the totals of the whole, the values, gradients and parts of the parts of a batch are those
+/// of
 ///    the whole.
 /// 5. Finite: log-probabilities down to -1e4 give finite results.
 ///
@@ -170,9 +177,9 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 /// \par Operations
 /// | expression           | result       | meaning                                                          |
 /// |----------------------|--------------|------------------------------------------------------------------|
-/// | `m.log_probs(batch)` | (N, R), nats | log p(token t of response n given its prompt and tokens before t) |
-/// | `m.backward(d_logp)` | nothing      | adds d_logp * d log_probs / d parameters to the gradients        |
-/// | `m.parameters()`     | a list       | the trainable arrays; `global_norm` and `zero_gradients` take it |
+/// | `m.log_probs(batch)` | (N, R), nats | log p(token t of response n given its prompt and tokens before t)
+/// | | `m.backward(d_logp)` | nothing      | adds d_logp * d log_probs / d parameters to the gradients | |
+/// `m.parameters()`     | a list       | the trainable arrays; `global_norm` and `zero_gradients` take it |
 ///
 /// \par Laws
 /// 1. Range: entries are at most 0, and exactly 0 beyond the length of the response.
@@ -183,11 +190,12 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 /// 6. Order: permuting responses permutes the rows and changes nothing else, up to rounding.
 /// 7. Lengths: other responses, longer ones among them, change nothing, up to rounding.
 /// 8. Causal: a token's log-probability does not depend on the tokens after it.
-/// 9. Positions: a token's log-probability does depend on the tokens right before it, prompt and response alike.
+/// 9. Positions: a token's log-probability does depend on the tokens right before it, prompt and response
+/// alike.
 ///
 /// \par Errors
-/// `log_probs` throws `Error` for what `check(batch, V, context, ...)` refuses; `backward` if no `log_probs` came
-/// before it or the shape differs from it.
+/// `log_probs` throws `Error` for what `check(batch, V, context, ...)` refuses; `backward` if no `log_probs`
+/// came before it or the shape differs from it.
 ///
 /// \par Models
 /// `Decoder`, `testing::TabularModel`.
@@ -202,8 +210,8 @@ concept LogProbModel = requires(M& m, const Batch& batch, const LogProbs& d_logp
 /// Moves the parameters of a model along its gradients.
 ///
 /// \par Operation
-/// `o.update(parameters, learning_rate, scale)` takes `scale * gradient` as the gradient (clipping is a scale),
-/// changes the parameters and leaves the gradients as they are.
+/// `o.update(parameters, learning_rate, scale)` takes `scale * gradient` as the gradient (clipping is a
+/// scale), changes the parameters and leaves the gradients as they are.
 ///
 /// \par Laws
 /// 1. A zero gradient and no weight decay leave the parameters of a fresh optimizer alone.
@@ -220,8 +228,8 @@ concept Optimizer = LogProbModel<M> && requires(O& o, M& m, double learning_rate
 /// Something whose state is a set of named arrays: what a checkpoint can hold.
 ///
 /// \par Operations
-/// `x.state()` gives views of all arrays; `x.load_state(lookup)` takes them back and throws `Error` naming the
-/// first that is missing or has another shape, before it changes anything.
+/// `x.state()` gives views of all arrays; `x.load_state(lookup)` takes them back and throws `Error` naming
+/// the first that is missing or has another shape, before it changes anything.
 template <class X>
 concept Checkpointable = requires(X& x, const X& constant, const TensorLookup& lookup) {
   { constant.state() } -> std::same_as<std::vector<TensorView>>;

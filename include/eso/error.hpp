@@ -60,7 +60,8 @@ class Error : public std::runtime_error {
 
 /// An `Error` about the machine: `what` followed by the system's own words for `error_number`.
 [[nodiscard]] inline Error system_error(std::string where, std::string_view what, int error_number = errno) {
-  return {Fault::system, std::move(where), fmt::format("{}: {}", what, std::generic_category().message(error_number))};
+  return {Fault::system, std::move(where),
+          fmt::format("{}: {}", what, std::generic_category().message(error_number))};
 }
 
 /// Throws an input `Error` unless `holds`. The message is only built when it does not.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// All of eso, in the order in which data flows through it. What backend authors test with is apart, in
-// eso/testing/.
+// Every public header, in the order in which data flows; the law suite for backend authors, eso/testing/, is
+// apart.
 
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"

@@ -13,7 +13,13 @@
 namespace eso {
 
 /// What random numbers are drawn for: part of a stream's name, so that no two uses share numbers.
-enum class Purpose : std::uint32_t { sampling = 0, shuffling = 1, initialising = 2, dropout = 3, perturbing = 4 };
+enum class Purpose : std::uint32_t {
+  sampling = 0,
+  shuffling = 1,
+  initialising = 2,
+  dropout = 3,
+  perturbing = 4
+};
 
 /// The name of a stream of random numbers. Equal names give equal numbers, on every machine and backend,
 /// whatever else is drawn: there is no state that could drift.
@@ -25,7 +31,8 @@ struct StreamName {
   std::uint32_t sample = 0;
 };
 
-/// The counter-based generator Philox4x32-10: four 32-bit words of the 128-bit `counter` under the 64-bit `key`.
+/// The counter-based generator Philox4x32-10: four 32-bit words of the 128-bit `counter` under the 64-bit
+/// `key`.
 ///
 /// Source: Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3", SC11; checked against the known
 /// answers published with Random123.
@@ -49,8 +56,9 @@ constexpr std::uint64_t random_bits(const StreamName& name, std::uint64_t positi
   const auto low = static_cast<std::uint32_t>(position);
   const auto high = static_cast<std::uint32_t>(position >> 32);
   const std::uint32_t use = (name.sample << 8) | static_cast<std::uint32_t>(name.purpose);
-  const auto words = philox({low, use, name.prompt, name.step},
-                            {static_cast<std::uint32_t>(name.seed), static_cast<std::uint32_t>(name.seed >> 32) ^ high});
+  const auto words =
+      philox({low, use, name.prompt, name.step},
+             {static_cast<std::uint32_t>(name.seed), static_cast<std::uint32_t>(name.seed >> 32) ^ high});
   return (std::uint64_t{words[0]} << 32) | words[1];
 }
 

@@ -51,8 +51,8 @@ struct Parameter {
   bool decays = true;  ///< weight decay applies: matrices yes, biases and normalisations no
 };
 
-/// The trainable arrays of a model in host memory. A backend whose arrays live elsewhere has a list of its own,
-/// with `global_norm` and the optimizers that go with it.
+/// The trainable arrays of a model in host memory. A backend whose arrays live elsewhere has a list of its
+/// own, with `global_norm` and the optimizers that go with it.
 template <class Scalar>
 using ParameterList = std::vector<Parameter<Scalar>>;
 
@@ -64,7 +64,8 @@ double global_norm(const ParameterList<Scalar>& parameters) {
     // Blocks keep the float accumulation short and the order of the sum fixed.
     for (Index begin = 0; begin < parameter.size; begin += 4096) {
       const Index count = std::min<Index>(4096, parameter.size - begin);
-      const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> block(parameter.gradient + begin, count);
+      const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> block(parameter.gradient + begin,
+                                                                            count);
       sum += static_cast<double>(block.square().sum());
     }
   }

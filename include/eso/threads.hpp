@@ -19,8 +19,8 @@ namespace eso {
 /// A fixed number of threads that share loops; the calling thread is one of them.
 ///
 /// Nothing about the result of a loop depends on the number of threads as long as its iterations write to
-/// different places. Waiting threads sleep: a busy machine is never made slower by spinning. One loop runs at a
-/// time; a loop inside a loop runs on its own thread alone.
+/// different places. Waiting threads sleep: a busy machine is never made slower by spinning. One loop runs at
+/// a time; a loop inside a loop runs on its own thread alone.
 class Threads {
  public:
   /// `count` threads in all; at least one.

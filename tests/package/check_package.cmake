@@ -1,4 +1,5 @@
 # Installs the library into an empty folder, builds another project against it and runs that.
+cmake_minimum_required(VERSION 3.25)
 file(REMOVE_RECURSE ${work_dir})
 
 function(run)

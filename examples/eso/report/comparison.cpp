@@ -23,7 +23,8 @@ const json& member(const json& object, std::string_view key, json::value_t type,
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return null;
   if (found->type() != type) {
-    throw eso::input_error(where, fmt::format("field \"{}\"", key), found->type_name(), json(type).type_name());
+    throw eso::input_error(where, fmt::format("field \"{}\"", key), found->type_name(),
+                           json(type).type_name());
   }
   return *found;
 }
@@ -83,7 +84,8 @@ TemperatureResult temperature_result(const json& value, const std::string& where
 }
 
 std::vector<CurvePoint> curve(const json& value, const std::string& where) {
-  if (!value.is_array()) throw eso::input_error(where, "an entry of \"curve\"", value.type_name(), "an array");
+  if (!value.is_array())
+    throw eso::input_error(where, "an entry of \"curve\"", value.type_name(), "an array");
   std::vector<CurvePoint> out;
   for (const json& point : value) {
     require_object(point, "a point of \"curve\"", where);
@@ -104,16 +106,18 @@ Arm arm_of(const std::string& name, const json& value, const std::string& where,
     arm.nll.push_back(number_or_missing(evaluation, "nll", where));
     examples = std::fmax(examples, number_or_missing(evaluation, "examples", where));
     std::vector<TemperatureResult>& results = arm.results.emplace_back();
-    for (const json& result : list(evaluation, "results", where)) results.push_back(temperature_result(result, where));
+    for (const json& result : list(evaluation, "results", where))
+      results.push_back(temperature_result(result, where));
   }
   for (const json& one : list(value, "curve", where)) arm.curves.push_back(curve(one, where));
   arm.train_seconds = numbers(value, "train_seconds", where);
   arm.runs = texts(value, "runs", where);
   for (const json& one : list(value, "paired", where)) {
     require_object(one, "an entry of \"paired\"", where);
-    arm.paired.push_back({number_or_missing(one, "temperature", where), number_or_missing(one, "difference", where),
-                          number_or_missing(one, "standard_error", where), number_or_missing(one, "low", where),
-                          number_or_missing(one, "high", where)});
+    arm.paired.push_back({number_or_missing(one, "temperature", where),
+                          number_or_missing(one, "difference", where),
+                          number_or_missing(one, "standard_error", where),
+                          number_or_missing(one, "low", where), number_or_missing(one, "high", where)});
   }
   return arm;
 }
@@ -160,7 +164,8 @@ Comparison read_comparison(const json& value, const std::string& where) {
   const std::string baseline = text_or_empty(value, "baseline", where);
   for (const std::string& name : order) {
     const auto found = methods.find(name);
-    if (found == methods.end()) throw eso::input_error(where, fmt::format("\"order\" names \"{}\"", name), {}, "a name of \"methods\"");
+    if (found == methods.end())
+      throw eso::input_error(where, fmt::format("\"order\" names \"{}\"", name), {}, "a name of \"methods\"");
     if (name == baseline) out.baseline = out.arms.size();
     out.arms.push_back(arm_of(name, *found, fmt::format("{}: method \"{}\"", where, name), out.examples));
   }

@@ -79,12 +79,12 @@ struct Comparison {
   std::size_t training_seeds() const;
 };
 
-/// Reads the JSON value. Errors: a field of the wrong type, an arm of `order` that `methods` lacks; `where` names the
-/// file.
+/// Reads the JSON value. Errors: a field of the wrong type, an arm of `order` that `methods` lacks; `where`
+/// names the file.
 Comparison read_comparison(const nlohmann::json& value, const std::string& where);
 
-/// The figure of an arm at a temperature: the mean over training seeds with the standard deviation over them, or, of a
-/// single training seed, over its sampling seeds.
+/// The figure of an arm at a temperature: the mean over training seeds with the standard deviation over them,
+/// or, of a single training seed, over its sampling seeds.
 Figure figure_at(const Arm& arm, double temperature, Figure TemperatureResult::* member);
 
 /// The values of the single training seeds behind `figure_at`.
@@ -96,8 +96,8 @@ std::optional<Paired> paired_at(const Arm& arm, double temperature);
 /// The mean and the standard deviation of the values that are not missing.
 Figure figure_of(const std::vector<double>& values);
 
-/// The curve over decoding temperatures, averaged over training seeds, in the order of the first. At temperature 0 the
-/// entropy is 0: that of a distribution with one outcome.
+/// The curve over decoding temperatures, averaged over training seeds, in the order of the first. At
+/// temperature 0 the entropy is 0: that of a distribution with one outcome.
 std::vector<CurvePoint> mean_curve(const Arm& arm);
 
 /// ROUGE-L of a curve at an entropy, linear between its points; missing outside of it.

@@ -26,17 +26,19 @@ std::string remark_of(const std::optional<Paired>& paired) {
   return out;
 }
 
-/// The rows of one temperature. The interval of an arm is that of its difference to the baseline, drawn around the
-/// arm's own score.
+/// The rows of one temperature. The interval of an arm is that of its difference to the baseline, drawn
+/// around the arm's own score.
 DotGroup dot_group(const Comparison& comparison, double temperature) {
   DotGroup group{temperature == 0 ? "Greedy" : fmt::format("T = {:g}", temperature), {}, missing};
   if (comparison.baseline) {
-    group.reference = 100 * figure_at(*comparison.baseline_arm(), temperature, &TemperatureResult::rouge_l).mean;
+    group.reference =
+        100 * figure_at(*comparison.baseline_arm(), temperature, &TemperatureResult::rouge_l).mean;
   }
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     const Arm& arm = comparison.arms[i];
     const double score = 100 * figure_at(arm, temperature, &TemperatureResult::rouge_l).mean;
-    Dot dot{.name = arm.name, .style = style_of(comparison, i), .value = score, .low = missing, .high = missing};
+    Dot dot{
+        .name = arm.name, .style = style_of(comparison, i), .value = score, .low = missing, .high = missing};
     const auto paired = paired_at(arm, temperature);
     if (paired) {
       dot.low = score + 100 * (paired->low - paired->difference);
@@ -44,7 +46,8 @@ DotGroup dot_group(const Comparison& comparison, double temperature) {
     }
     dot.remark = remark_of(paired);
     if (arm.results.size() > 1) {
-      for (const double part : values_at(arm, temperature, &TemperatureResult::rouge_l)) dot.parts.push_back(100 * part);
+      for (const double part : values_at(arm, temperature, &TemperatureResult::rouge_l))
+        dot.parts.push_back(100 * part);
     }
     group.dots.push_back(std::move(dot));
   }
@@ -53,8 +56,10 @@ DotGroup dot_group(const Comparison& comparison, double temperature) {
 
 std::string reading_note(const Comparison& comparison) {
   std::string out = fmt::format(
-      "<p class=\"note\">ROUGE-L F1 × 100 on {}. Bars: 95 % interval of the difference to {}, by a bootstrap paired "
-      "over the examples; a bar clear of the vertical line of {} is a difference that the examples support. Each "
+      "<p class=\"note\">ROUGE-L F1 × 100 on {}. Bars: 95 % interval of the difference to {}, by a bootstrap "
+      "paired "
+      "over the examples; a bar clear of the vertical line of {} is a difference that the examples support. "
+      "Each "
       "interval stands alone, without correction for the number of comparisons.",
       counted(comparison.examples, "example"), escape(cut(comparison.baseline_name(), 60)),
       escape(cut(comparison.baseline_name(), 60)));
@@ -66,13 +71,16 @@ std::string reading_note(const Comparison& comparison) {
 
 std::string scores_section(const Comparison& comparison) {
   std::vector<DotGroup> groups;
-  for (const double temperature : comparison.temperatures()) groups.push_back(dot_group(comparison, temperature));
+  for (const double temperature : comparison.temperatures())
+    groups.push_back(dot_group(comparison, temperature));
   std::vector<Mark> marks;
   if (comparison.lead && std::isfinite(comparison.lead->rouge_l)) {
-    marks.push_back({100 * comparison.lead->rouge_l, fmt::format("first {} words: {}", compact(comparison.lead->words),
-                                                                 fixed(100 * comparison.lead->rouge_l, 1))});
+    marks.push_back(
+        {100 * comparison.lead->rouge_l, fmt::format("first {} words: {}", compact(comparison.lead->words),
+                                                     fixed(100 * comparison.lead->rouge_l, 1))});
   }
-  const std::string remark = comparison.baseline ? "to " + cut(comparison.baseline_name(), 20) : std::string{};
+  const std::string remark =
+      comparison.baseline ? "to " + cut(comparison.baseline_name(), 20) : std::string{};
   std::string out = finding_list(score_findings(comparison));
   if (!groups.empty()) out += draw_dots(groups, marks, "ROUGE-L", remark);
   return section("scores", "1. ROUGE-L by decoding", out + reading_note(comparison));
@@ -89,15 +97,22 @@ std::string curves_section(const Comparison& comparison) {
     }
     curves.push_back(std::move(curve));
   }
-  const std::string figure = draw_decoding_curves(curves, "entropy of the decoding distribution, nats a token", "ROUGE-L");
-  if (figure.empty()) return section("curves", "2. Improvement or sharpening", "<p class=\"note\">No curve over decoding temperatures was measured.</p>");
+  const std::string figure =
+      draw_decoding_curves(curves, "entropy of the decoding distribution, nats a token", "ROUGE-L");
+  if (figure.empty())
+    return section("curves", "2. Improvement or sharpening",
+                   "<p class=\"note\">No curve over decoding temperatures was measured.</p>");
   const std::string base = escape(cut(comparison.baseline_name(), 60));
   const std::string intro = fmt::format(
-      "<p>Lowering the temperature makes any model more certain and, here, its score moves along a curve. An arm above "
-      "the curve of <b>{0}</b> says better things at the same certainty: improvement. An arm that only lies further along "
-      "it says what <b>{0}</b> says at a lower temperature: sharpening. Points carry their temperature.</p>\n",
+      "<p>Lowering the temperature makes any model more certain and, here, its score moves along a curve. An "
+      "arm above "
+      "the curve of <b>{0}</b> says better things at the same certainty: improvement. An arm that only lies "
+      "further along "
+      "it says what <b>{0}</b> says at a lower temperature: sharpening. Points carry their "
+      "temperature.</p>\n",
       base);
-  return section("curves", "2. Improvement or sharpening", intro + figure + finding_list(curve_findings(comparison)));
+  return section("curves", "2. Improvement or sharpening",
+                 intro + figure + finding_list(curve_findings(comparison)));
 }
 
 std::string answer_heading(const char* decoding, double score) {
@@ -108,7 +123,8 @@ std::string answer_heading(const char* decoding, double score) {
 
 std::string example_html(const Comparison& comparison, const ComparedExample& example) {
   std::string out = fmt::format(
-      "<div class=\"example\"><div class=\"given\"><div class=\"part\"><h4>Prompt {}</h4>{}</div><div class=\"part\">"
+      "<div class=\"example\"><div class=\"given\"><div class=\"part\"><h4>Prompt {}</h4>{}</div><div "
+      "class=\"part\">"
       "<h4>Reference</h4>{}</div></div>\n<div class=\"answers\">",
       compact(example.number), quoted(example.prompt, 420), quoted(example.reference, 600));
   for (const Answer& answer : example.answers) {
@@ -125,18 +141,22 @@ std::string example_html(const Comparison& comparison, const ComparedExample& ex
 std::string examples_section(const Comparison& comparison) {
   if (comparison.compared_examples.empty()) return {};
   std::string out = fmt::format(
-      "<p class=\"note\">The first {} of the evaluation, unselected; each arm's greedy response and one sample at "
+      "<p class=\"note\">The first {} of the evaluation, unselected; each arm's greedy response and one "
+      "sample at "
       "T=1, with its ROUGE-L × 100.</p>\n",
       counted(static_cast<double>(comparison.compared_examples.size()), "example"));
-  for (const ComparedExample& example : comparison.compared_examples) out += example_html(comparison, example);
+  for (const ComparedExample& example : comparison.compared_examples)
+    out += example_html(comparison, example);
   return section("examples", "4. What the arms write", out);
 }
 
 std::string table_section(const Comparison& comparison) {
   const bool many = comparison.training_seeds() > 1;
   const std::string note = fmt::format(
-      "<p class=\"note\">ROUGE F1 × 100, mean ± standard deviation over {} seeds; the highest ROUGE-L of each decoding "
-      "is bold. Entropy is that of the distribution sampled from (for greedy: at T=1); nll is that of the reference "
+      "<p class=\"note\">ROUGE F1 × 100, mean ± standard deviation over {} seeds; the highest ROUGE-L of "
+      "each decoding "
+      "is bold. Entropy is that of the distribution sampled from (for greedy: at T=1); nll is that of the "
+      "reference "
       "texts.</p>\n",
       many ? "training" : "sampling");
   return section("table", "5. All figures", note + results_table(comparison, true));
@@ -153,10 +173,12 @@ std::string settings_section(const Comparison& comparison) {
       std::string words = name;
       for (char& c : words) c = c == '_' ? ' ' : c;
       const auto lossy = nlohmann::json::error_handler_t::replace;
-      out += setting_row(words, value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, lossy));
+      out += setting_row(words,
+                         value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, lossy));
     }
   }
-  for (const Arm& arm : comparison.arms) out += setting_row(arm.name, arm.flags.empty() ? arm.method : arm.flags);
+  for (const Arm& arm : comparison.arms)
+    out += setting_row(arm.name, arm.flags.empty() ? arm.method : arm.flags);
   return section("settings", "6. Settings", out + "</tbody></table>\n");
 }
 
@@ -174,7 +196,8 @@ std::string key_figures(const Comparison& comparison) {
     if (best == nullptr) continue;
     std::string remark = "highest: " + cut(best->name, 40);
     if (comparison.baseline && best != comparison.baseline_arm()) {
-      const double base = figure_at(*comparison.baseline_arm(), temperature, &TemperatureResult::rouge_l).mean;
+      const double base =
+          figure_at(*comparison.baseline_arm(), temperature, &TemperatureResult::rouge_l).mean;
       remark += fmt::format("; {}: {}", cut(comparison.baseline_name(), 24), fixed(100 * base, 1));
     }
     figures.push_back({fixed(100 * highest, 1), "ROUGE-L, " + decoding_name(temperature), remark});
@@ -187,8 +210,10 @@ std::string key_figures(const Comparison& comparison) {
 std::string comparison_report(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "comparison.json";
   const Comparison comparison = read_comparison(read_json(path), path.string());
-  const std::string title = fmt::format("{}, one start", counted(static_cast<double>(comparison.arms.size()), "method"));
-  std::string body = page_head("comparison", title, headline(comparison)) + "<main>\n" + key_figures(comparison);
+  const std::string title =
+      fmt::format("{}, one start", counted(static_cast<double>(comparison.arms.size()), "method"));
+  std::string body =
+      page_head("comparison", title, headline(comparison)) + "<main>\n" + key_figures(comparison);
   body += scores_section(comparison);
   body += curves_section(comparison);
   const std::string streams = stream_plots(directory, comparison);

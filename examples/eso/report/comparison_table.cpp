@@ -64,7 +64,8 @@ std::vector<Column> score_columns(const Comparison& comparison) {
       any = any || paired;
       std::string cell;
       if (paired) cell = with_sign(100 * paired->difference, 1);
-      if (paired && std::isfinite(paired->standard_error)) cell += " ± " + fixed(100 * paired->standard_error, 1);
+      if (paired && std::isfinite(paired->standard_error))
+        cell += " ± " + fixed(100 * paired->standard_error, 1);
       difference.cells.push_back(cell);
     }
     if (comparison.lead) {
@@ -122,8 +123,9 @@ std::string legend_lines(const Comparison& comparison) {
   }
   const std::vector<double> temperatures = comparison.temperatures();
   if (!temperatures.empty()) {
-    out += fmt::format("entropy: nats a token at {}; nll: nats a reference token; seconds: training of one seed.\n",
-                       decoding_name(temperatures.front()));
+    out += fmt::format(
+        "entropy: nats a token at {}; nll: nats a reference token; seconds: training of one seed.\n",
+        decoding_name(temperatures.front()));
   }
   return out;
 }

@@ -26,20 +26,23 @@ class Labels {
  public:
   Labels(const Frame& frame, std::vector<Box> taken) : frame_(frame), taken_(std::move(taken)) {}
 
-  /// A label for the point at (x, y), in the first free place around it; none where all are taken and it may be
-  /// left off.
-  std::string place(double x, double y, const std::string& text, const std::string& style, double size, bool always) {
+  /// A label for the point at (x, y), in the first free place around it; none where all are taken and it may
+  /// be left off.
+  std::string place(double x, double y, const std::string& text, const std::string& style, double size,
+                    bool always) {
     struct Try {
       double dx, dy;
       const char* anchor;
     };
-    static constexpr Try tries[] = {{0, -9, "mid"},  {0, 18, "mid"},    {9, 4, "start"},   {-9, 4, "end"},
-                                    {8, -7, "start"}, {-8, -7, "end"},  {8, 15, "start"},  {-8, 15, "end"},
-                                    {0, -22, "mid"}, {0, 31, "mid"},    {12, -19, "start"}, {12, 27, "start"}};
+    static constexpr Try tries[] = {{0, -9, "mid"},   {0, 18, "mid"},  {9, 4, "start"},    {-9, 4, "end"},
+                                    {8, -7, "start"}, {-8, -7, "end"}, {8, 15, "start"},   {-8, 15, "end"},
+                                    {0, -22, "mid"},  {0, 31, "mid"},  {12, -19, "start"}, {12, 27, "start"}};
     const double width = 0.56 * size * static_cast<double>(length_of(text));
     for (const Try& at : tries) {
       const double anchor_x = x + at.dx;
-      const double left = at.anchor[0] == 'm' ? anchor_x - width / 2 : at.anchor[0] == 'e' ? anchor_x - width : anchor_x;
+      const double left = at.anchor[0] == 'm'   ? anchor_x - width / 2
+                          : at.anchor[0] == 'e' ? anchor_x - width
+                                                : anchor_x;
       const Box box{left - 1, y + at.dy - 0.8 * size, left + width + 1, y + at.dy + 0.2 * size};
       if (is_free(box)) return put(box, anchor_x, y + at.dy, at.anchor, text, style, size);
     }
@@ -51,13 +54,14 @@ class Labels {
   bool is_free(const Box& box) const {
     const bool inside = box.left > frame_.left - 4 && box.right < frame_.width && box.top > 0 &&
                         box.bottom < frame_.height - frame_.bottom + 2;
-    return inside && std::none_of(taken_.begin(), taken_.end(), [&](const Box& other) { return overlaps(box, other); });
+    return inside &&
+           std::none_of(taken_.begin(), taken_.end(), [&](const Box& other) { return overlaps(box, other); });
   }
   std::string put(const Box& box, double x, double y, const char* anchor, const std::string& text,
                   const std::string& style, double size) {
     taken_.push_back(box);
-    return fmt::format("<text class=\"{} {}\" x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{:.0f}\">{}</text>", style, anchor,
-                       x, y, size, escape(text));
+    return fmt::format("<text class=\"{} {}\" x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{:.0f}\">{}</text>",
+                       style, anchor, x, y, size, escape(text));
   }
 
   Frame frame_;
@@ -87,8 +91,9 @@ std::string points_svg(const Frame& frame, const DecodingCurve& curve, const std
   std::string out = fmt::format("<g class=\"{}\"><path class=\"line\" d=\"{}\"/>", curve.style,
                                 path_data(frame, curve.entropy, curve.score));
   for (std::size_t i = 0; i < curve.score.size(); ++i) {
-    const std::string words = fmt::format("{}, {}\nROUGE-L {}\n{} {}", curve.name, decoding_name(curve.temperature[i]),
-                                          fixed(curve.score[i], 1), x_name, fixed(curve.entropy[i], 2));
+    const std::string words =
+        fmt::format("{}, {}\nROUGE-L {}\n{} {}", curve.name, decoding_name(curve.temperature[i]),
+                    fixed(curve.score[i], 1), x_name, fixed(curve.entropy[i], 2));
     out += fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}</title></circle>",
                        frame.px(curve.entropy[i]), frame.py(curve.score[i]), escape(words));
   }
@@ -109,7 +114,8 @@ std::string labels_svg(const Frame& frame, std::span<const DecodingCurve> curves
   }
   for (const DecodingCurve& curve : curves) {
     for (std::size_t i = 0; i < curve.score.size(); ++i) {
-      const std::string name = curve.temperature[i] == 0 ? "greedy" : fmt::format("{:g}", curve.temperature[i]);
+      const std::string name =
+          curve.temperature[i] == 0 ? "greedy" : fmt::format("{:g}", curve.temperature[i]);
       out += labels.place(frame.px(curve.entropy[i]), frame.py(curve.score[i]), name, "point " + curve.style,
                           size - 1.5, false);
     }
@@ -133,8 +139,9 @@ std::string drawing(std::span<const DecodingCurve> curves, const char* kind, dou
   frame.x = widened(range_of(x), 0.05);
   frame.y = widened(range_of(y), 0.07);
   if (frame.x.low < 0.1 * frame.x.high) frame.x.low = std::min(0.0, range_of(x).low) - 0.03 * frame.x.high;
-  std::string out = fmt::format("<svg class=\"{}\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{} against {}\">",
-                                kind, width, height, escape(y_name), escape(x_name));
+  std::string out = fmt::format(
+      "<svg class=\"{}\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{} against {}\">", kind,
+      width, height, escape(y_name), escape(x_name));
   out += axes(frame, labelled_ticks(frame.x, width > 500 ? 8 : 5), labelled_ticks(frame.y, 6), x_name);
   out += fmt::format("<text class=\"name start\" x=\"2\" y=\"13\">{}</text>", escape(y_name));
   for (const DecodingCurve& curve : curves) out += points_svg(frame, curve, x_name);
@@ -154,8 +161,8 @@ std::string draw_decoding_curves(std::span<const DecodingCurve> curves, const st
   }
   if (drawn.empty()) return {};
   return "<figure class=\"plot wide\"><figcaption>" + legend(keys) + "</figcaption>" +
-         drawing(drawn, "on-wide", 860, 470, x_name, y_name) + drawing(drawn, "on-narrow", 380, 420, x_name, y_name) +
-         "</figure>\n";
+         drawing(drawn, "on-wide", 860, 470, x_name, y_name) +
+         drawing(drawn, "on-narrow", 380, 420, x_name, y_name) + "</figure>\n";
 }
 
 }  // namespace eso_program

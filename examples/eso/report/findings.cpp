@@ -34,7 +34,9 @@ std::string all_differences(const Arm& arm, const std::vector<double>& temperatu
   std::vector<std::string> words;
   for (const double temperature : temperatures) {
     const auto paired = paired_at(arm, temperature);
-    if (paired) words.push_back(signed_points(paired->difference) + interval(*paired) + " " + decoding_name(temperature));
+    if (paired)
+      words.push_back(signed_points(paired->difference) + interval(*paired) + " " +
+                      decoding_name(temperature));
   }
   return joined(words);
 }
@@ -49,8 +51,8 @@ std::string entropy_words(const Arm& arm, const Comparison& comparison, double h
   if (!std::isfinite(before) || !std::isfinite(after)) return {};
   const double change = after / before - 1;
   const char* verb = change < -0.02 ? "falls" : change > 0.02 ? "rises" : "hardly moves";
-  return fmt::format(" Entropy at {} {}: {} nats a token against {}.", decoding_name(hottest), verb, fixed(after, 2),
-                     fixed(before, 2));
+  return fmt::format(" Entropy at {} {}: {} nats a token against {}.", decoding_name(hottest), verb,
+                     fixed(after, 2), fixed(before, 2));
 }
 
 const char* greedy_words(const Arm& arm) {
@@ -64,7 +66,8 @@ std::string kept_words(const Arm& arm, double hottest) {
   const auto greedy = paired_at(arm, 0);
   if (!hot || !greedy || hottest == 0 || hot->difference <= 0 || greedy->difference <= 0) return {};
   if (greedy->difference >= hot->difference) return " Greedy decoding keeps the whole gain.";
-  return fmt::format(" Greedy decoding keeps {} of the {} points.", points(greedy->difference), points(hot->difference));
+  return fmt::format(" Greedy decoding keeps {} of the {} points.", points(greedy->difference),
+                     points(hot->difference));
 }
 
 Finding finding_of(const Arm& arm, const Comparison& comparison) {
@@ -80,24 +83,27 @@ Finding finding_of(const Arm& arm, const Comparison& comparison) {
               fmt::format("{} is better than {} under every decoding: {}.{}{}", name, base, differences,
                           kept_words(arm, hottest), entropy)};
     case Effect::sharpens:
-      return {"sharpens", "part",
-              fmt::format("{} gains when sampled {} under greedy decoding: {}.{} A gain of this shape is "
-                          "largely sharpening: a lower decoding temperature gives much of it without training.",
-                          name, greedy_words(arm), differences, entropy)};
+      return {
+          "sharpens", "part",
+          fmt::format("{} gains when sampled {} under greedy decoding: {}.{} A gain of this shape is "
+                      "largely sharpening: a lower decoding temperature gives much of it without training.",
+                      name, greedy_words(arm), differences, entropy)};
     case Effect::samples:
       return {"better sampled", "part",
-              fmt::format("{} gains when sampled but not clearly under greedy decoding: {}.{}", name, differences,
-                          entropy)};
+              fmt::format("{} gains when sampled but not clearly under greedy decoding: {}.{}", name,
+                          differences, entropy)};
     case Effect::hurts:
       return {"worse", "bad",
               fmt::format("{} is worse than {} at these settings: {}.{}", name, base, differences, entropy)};
     case Effect::unclear:
       return {"no clear change", "plain",
-              fmt::format("{} cannot be told from {} here: {}; every interval includes zero.", name, base, differences)};
+              fmt::format("{} cannot be told from {} here: {}; every interval includes zero.", name, base,
+                          differences)};
     case Effect::mixed:
       return {"mixed", "plain",
               fmt::format("{} against {} depends on the decoding: {}.{}", name, base, differences, entropy)};
-    case Effect::unknown: break;
+    case Effect::unknown:
+      break;
   }
   return {"no intervals", "plain", fmt::format("{} has no paired differences to judge by.", name)};
 }
@@ -129,16 +135,17 @@ std::vector<Finding> greedy_control(const Comparison& comparison, double hottest
   const std::string hot = decoding_name(hottest);
   std::string text;
   if (greedy > best_score) {
-    text = fmt::format("{} decoded greedily reaches {}: above every other method sampled at {} (the best is {} with {}).",
-                       base, points(greedy), hot, strong(best->name), points(best_score));
+    text = fmt::format(
+        "{} decoded greedily reaches {}: above every other method sampled at {} (the best is {} with {}).",
+        base, points(greedy), hot, strong(best->name), points(best_score));
   } else {
     std::vector<std::string> above;
     for (const Arm& arm : comparison.arms) {
       const double score = figure_at(arm, hottest, &TemperatureResult::rouge_l).mean;
       if (&arm != baseline && score >= greedy) above.push_back(strong(arm.name) + " (" + points(score) + ")");
     }
-    text = fmt::format("{} decoded greedily reaches {}; sampled at {}, {} {} that.", base, points(greedy), hot,
-                       joined(above), above.size() == 1 ? "reaches or passes" : "reach or pass");
+    text = fmt::format("{} decoded greedily reaches {}; sampled at {}, {} {} that.", base, points(greedy),
+                       hot, joined(above), above.size() == 1 ? "reaches or passes" : "reach or pass");
   }
   if (std::isfinite(sampled)) {
     text += fmt::format(" Decoding alone, without any training, moves {} by {} points.", base,
@@ -156,12 +163,15 @@ std::vector<Finding> lead_finding(const Comparison& comparison) {
     for (const double temperature : temperatures) {
       const double score = figure_at(arm, temperature, &TemperatureResult::rouge_l).mean;
       if (score < lead || !std::isfinite(score)) continue;
-      reached.push_back(fmt::format("{} {} ({})", strong(arm.name), decoding_name(temperature), points(score)));
+      reached.push_back(
+          fmt::format("{} {} ({})", strong(arm.name), decoding_name(temperature), points(score)));
     }
   }
-  const std::string start = fmt::format("Copying the first {} words of the document scores {}: ",
-                                        compact(comparison.lead->words), points(lead));
-  const std::string end = reached.empty() ? "no method here reaches it." : "reached by " + joined(reached) + ".";
+  const std::string start =
+      fmt::format("Copying the first {} words of the document scores {}: ", compact(comparison.lead->words),
+                  points(lead));
+  const std::string end =
+      reached.empty() ? "no method here reaches it." : "reached by " + joined(reached) + ".";
   return {{"lead baseline", "plain", start + end}};
 }
 
@@ -173,7 +183,8 @@ Effect effect_of(const Arm& arm, const Comparison& comparison) {
   std::size_t judged = 0;
   double hottest = 0;
   for (const Paired& paired : arm.paired) {
-    if (!std::isfinite(paired.low) || !std::isfinite(paired.high) || !std::isfinite(paired.temperature)) continue;
+    if (!std::isfinite(paired.low) || !std::isfinite(paired.high) || !std::isfinite(paired.temperature))
+      continue;
     ++judged;
     better += paired.low > 0 ? 1 : 0;
     worse += paired.high < 0 ? 1 : 0;
@@ -213,12 +224,12 @@ std::vector<Finding> curve_findings(const Comparison& comparison) {
   for (const Arm& arm : comparison.arms) {
     const std::vector<CurvePoint> curve = mean_curve(arm);
     if (&arm == comparison.baseline_arm() || curve.empty() || base.empty()) continue;
-    const CurvePoint hottest = *std::max_element(curve.begin(), curve.end(), [](const auto& a, const auto& b) {
-      return a.temperature < b.temperature;
-    });
-    const std::string start = fmt::format("{} at {} has {} nats a token and ROUGE-L {}", strong(arm.name),
-                                          decoding_name(hottest.temperature), fixed(hottest.entropy, 2),
-                                          points(hottest.rouge_l));
+    const CurvePoint hottest =
+        *std::max_element(curve.begin(), curve.end(),
+                          [](const auto& a, const auto& b) { return a.temperature < b.temperature; });
+    const std::string start =
+        fmt::format("{} at {} has {} nats a token and ROUGE-L {}", strong(arm.name),
+                    decoding_name(hottest.temperature), fixed(hottest.entropy, 2), points(hottest.rouge_l));
     const double expected = interpolated(base, hottest.entropy);
     if (!std::isfinite(expected)) {
       out.push_back({"out of range", "plain",
@@ -228,16 +239,17 @@ std::vector<Finding> curve_findings(const Comparison& comparison) {
     }
     const double gain = hottest.rouge_l - expected;
     const auto paired = paired_at(arm, hottest.temperature);
-    const double noise =
-        std::max(0.005, paired && std::isfinite(paired->standard_error) ? 1.96 * paired->standard_error : 0.0);
+    const double noise = std::max(
+        0.005, paired && std::isfinite(paired->standard_error) ? 1.96 * paired->standard_error : 0.0);
     const char* place = gain > noise ? "above" : gain < -noise ? "below" : "along";
     const char* style = gain > noise ? "good" : gain < -noise ? "bad" : "part";
     const char* meaning = gain > noise    ? "more than sharpening"
                           : gain < -noise ? "less than sharpening alone would give"
                                           : "what sharpening alone would give, within the noise";
-    out.push_back({place, style,
-                   fmt::format("{}. Cooled to the same entropy, {} scores {} (interpolated): {} points, {}.", start,
-                               strong(comparison.baseline_name()), points(expected), signed_points(gain), meaning)});
+    out.push_back(
+        {place, style,
+         fmt::format("{}. Cooled to the same entropy, {} scores {} (interpolated): {} points, {}.", start,
+                     strong(comparison.baseline_name()), points(expected), signed_points(gain), meaning)});
   }
   return out;
 }
@@ -257,7 +269,8 @@ std::string headline(const Comparison& comparison) {
     text += fmt::format(", {} points {} {}", points(std::abs(paired->difference)), above ? "above" : "below",
                         cut(comparison.baseline_name(), 60));
     if (std::isfinite(paired->low) && std::isfinite(paired->high)) {
-      text += fmt::format(" (95 % interval {} to {})", signed_points(paired->low), signed_points(paired->high));
+      text +=
+          fmt::format(" (95 % interval {} to {})", signed_points(paired->low), signed_points(paired->high));
     }
   }
   return text + ".";

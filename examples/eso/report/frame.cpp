@@ -28,7 +28,8 @@ std::string axes(const Frame& frame, const TickLabels& x, const TickLabels& y, c
   for (std::size_t i = 0; i < y.ticks.size(); ++i) {
     const double at = frame.py(y.ticks[i]);
     out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", frame.left, at, end);
-    out += fmt::format("<text class=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", frame.left - 6, at + 4, y.labels[i]);
+    out += fmt::format("<text class=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", frame.left - 6, at + 4,
+                       y.labels[i]);
   }
   for (std::size_t i = 0; i < x.ticks.size(); ++i) {
     const double at = frame.px(x.ticks[i]);
@@ -36,8 +37,8 @@ std::string axes(const Frame& frame, const TickLabels& x, const TickLabels& y, c
     out += fmt::format("<text class=\"mid\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", at, base + 16, x.labels[i]);
   }
   out += fmt::format("<path class=\"base\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", frame.left, base, end);
-  out += fmt::format("<text class=\"end name\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text></g>", end, frame.height - 4,
-                     escape(x_name));
+  out += fmt::format("<text class=\"end name\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text></g>", end,
+                     frame.height - 4, escape(x_name));
   return out;
 }
 
@@ -58,7 +59,9 @@ std::string band_data(const Frame& frame, const std::vector<double>& x, const st
                       const std::vector<double>& high) {
   std::string out;
   const std::size_t count = std::min({x.size(), low.size(), high.size()});
-  const auto there = [&](std::size_t i) { return i < count && std::isfinite(low[i]) && std::isfinite(high[i]); };
+  const auto there = [&](std::size_t i) {
+    return i < count && std::isfinite(low[i]) && std::isfinite(high[i]);
+  };
   for (std::size_t first = 0; first < count; ++first) {
     if (!there(first)) continue;
     std::size_t end = first;
@@ -77,7 +80,8 @@ std::string band_data(const Frame& frame, const std::vector<double>& x, const st
 std::vector<double> spread(const std::vector<double>& heights, double gap, double low, double high) {
   std::vector<std::size_t> order(heights.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return heights[i] < heights[j]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t i, std::size_t j) { return heights[i] < heights[j]; });
   std::vector<double> placed(heights.size());
   double next = low;
   for (const std::size_t i : order) {

@@ -7,11 +7,13 @@
 
 namespace eso_program {
 
-/// `text` as valid UTF-8 that a page can show: malformed bytes become U+FFFD, control characters the pictures that
-/// stand for them (tab and line break stay), and characters that reorder what follows their code point in brackets.
+/// `text` as valid UTF-8 that a page can show: malformed bytes become U+FFFD, control characters the pictures
+/// that stand for them (tab and line break stay), and characters that reorder what follows their code point
+/// in brackets.
 std::string printable(std::string_view text);
 
-/// `printable`, with the characters that HTML gives a meaning as entities: safe between tags and in quoted attributes.
+/// `printable`, with the characters that HTML gives a meaning as entities: safe between tags and in quoted
+/// attributes.
 std::string escape(std::string_view text);
 
 /// The first `characters` code points of `text`, with an ellipsis where some are left off.

@@ -60,8 +60,8 @@ std::string peak_note(const LinePlot& plot, const Frame& frame, double factor, i
     }
   }
   if (!std::isfinite(at) || plot.y_range) return {};
-  return fmt::format(" Cut at the top: the peak is {} near {} {}.", fixed(peak / factor, decimals), plot.x_name,
-                     compact(at));
+  return fmt::format(" Cut at the top: the peak is {} near {} {}.", fixed(peak / factor, decimals),
+                     plot.x_name, compact(at));
 }
 
 std::string curve_svg(const Frame& frame, const Curve& curve) {
@@ -93,7 +93,8 @@ std::string end_labels(const Frame& frame, const std::vector<Curve>& curves) {
   std::string out;
   for (std::size_t i = 0; i < labelled.size(); ++i) {
     out += fmt::format("<text class=\"direct {}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", labelled[i]->style,
-                       frame.width - frame.right + 6, placed[i] + 4, escape(cut(labelled[i]->name, label_characters)));
+                       frame.width - frame.right + 6, placed[i] + 4,
+                       escape(cut(labelled[i]->name, label_characters)));
   }
   return out;
 }
@@ -120,11 +121,12 @@ std::string hover_strips(const Frame& frame, const LinePlot& plot, double factor
       const double mean = mean_of(inside);
       if (std::isfinite(mean)) words += fmt::format("\n{}: {}", curve.name, fixed(mean / factor, decimals));
     }
-    const double from = start == 0 ? frame.px(first) : (frame.px(first) + frame.px(longest->x[start - 1])) / 2;
+    const double from =
+        start == 0 ? frame.px(first) : (frame.px(first) + frame.px(longest->x[start - 1])) / 2;
     const double to = end == count ? frame.px(last) : (frame.px(last) + frame.px(longest->x[end])) / 2;
-    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}</title></rect>",
-                       from, frame.top, std::max(to - from, 0.5), frame.height - frame.top - frame.bottom,
-                       escape(words));
+    out += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}</title></rect>", from,
+        frame.top, std::max(to - from, 0.5), frame.height - frame.top - frame.bottom, escape(words));
   }
   return out + "</g>";
 }
@@ -134,7 +136,8 @@ std::string mark_svg(const Frame& frame, const Mark& mark) {
   const double at = frame.px(mark.x);
   const bool left = at > (frame.left + frame.width - frame.right) / 2;
   return fmt::format(
-      "<g class=\"mark\"><path d=\"M{0:.1f} {1:.1f}V{2:.1f}\"/><text class=\"{3}\" x=\"{4:.1f}\" y=\"{5:.1f}\">{6}"
+      "<g class=\"mark\"><path d=\"M{0:.1f} {1:.1f}V{2:.1f}\"/><text class=\"{3}\" x=\"{4:.1f}\" "
+      "y=\"{5:.1f}\">{6}"
       "</text></g>",
       at, frame.top, frame.height - frame.bottom, left ? "end" : "start", at + (left ? -5 : 5), frame.top + 9,
       escape(cut(mark.text, 28)));
@@ -149,8 +152,8 @@ bool has_value(const Curve& curve) {
 std::string legend(std::span<const Curve> curves) {
   std::string out = "<span class=\"legend\">";
   for (const Curve& curve : curves) {
-    out += fmt::format("<span class=\"key {}{}\"><i></i>{}</span> ", curve.style, curve.dashed ? " dashed" : "",
-                       escape(curve.name));
+    out += fmt::format("<span class=\"key {}{}\"><i></i>{}</span> ", curve.style,
+                       curve.dashed ? " dashed" : "", escape(curve.name));
   }
   return out + "</span>";
 }
@@ -169,17 +172,19 @@ std::string draw(const LinePlot& given) {
   frame.left = 12 + 6.6 * static_cast<double>(widest);
   if (plot.curves.size() > 1) {
     std::size_t name = 0;
-    for (const Curve& curve : plot.curves) name = std::max(name, std::min(label_characters, length_of(curve.name)));
+    for (const Curve& curve : plot.curves)
+      name = std::max(name, std::min(label_characters, length_of(curve.name)));
     frame.right = 14 + 6.4 * static_cast<double>(name);
   }
   const double size = std::max(std::abs(frame.y.low), std::abs(frame.y.high)) / y.factor;
   const int decimals = size >= 100 ? 1 : size >= 10 ? 2 : 3;
 
   const std::string unit = plot.unit + (plot.unit.empty() || y.unit.empty() ? "" : ", ") + y.unit;
-  std::string out = fmt::format("<figure class=\"plot\"><figcaption><b>{}</b> <span class=\"unit\">{}</span>{}</figcaption>",
-                                escape(plot.title), escape(unit), plot.curves.size() > 1 ? legend(plot.curves) : "");
-  out += fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", frame.width, frame.height,
-                     escape(plot.title));
+  std::string out = fmt::format(
+      "<figure class=\"plot\"><figcaption><b>{}</b> <span class=\"unit\">{}</span>{}</figcaption>",
+      escape(plot.title), escape(unit), plot.curves.size() > 1 ? legend(plot.curves) : "");
+  out += fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", frame.width,
+                     frame.height, escape(plot.title));
   out += axes(frame, x, y, plot.x_name);
   for (const Curve& curve : plot.curves) out += curve_svg(frame, curve);
   if (plot.mark) out += mark_svg(frame, *plot.mark);

@@ -45,7 +45,8 @@ std::string duration(double seconds) {
   if (seconds < 10) return fixed(seconds, 1) + " s";
   if (seconds < 120) return fixed(seconds, 0) + " s";
   const double rounded = std::round(seconds);
-  if (rounded < 7200) return fmt::format("{:.0f} min {:02.0f} s", std::floor(rounded / 60), std::fmod(rounded, 60));
+  if (rounded < 7200)
+    return fmt::format("{:.0f} min {:02.0f} s", std::floor(rounded / 60), std::fmod(rounded, 60));
   const double minutes = std::round(seconds / 60);
   return fmt::format("{:.0f} h {:02.0f} min", std::floor(minutes / 60), std::fmod(minutes, 60));
 }

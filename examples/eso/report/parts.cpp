@@ -56,17 +56,21 @@ std::string table_head(bool by_arm) {
          "<th>seeds</th></tr></thead>\n";
 }
 
-std::string arm_row(const Comparison& comparison, std::size_t i, double temperature, double best, bool by_arm) {
+std::string arm_row(const Comparison& comparison, std::size_t i, double temperature, double best,
+                    bool by_arm) {
   const Arm& arm = comparison.arms[i];
   const double score = figure_at(arm, temperature, &TemperatureResult::rouge_l).mean;
   std::string out = by_arm ? fmt::format("<tr><th class=\"key {}\"><i></i>{}</th>", style_of(comparison, i),
                                          escape(cut(arm.name, 60)))
                            : fmt::format("<tr><th>{}</th>", decoding_name(temperature));
   out += result_cells(arm, temperature, by_arm && score == best);
-  if (by_arm) out += cell(with_spread(figure_of(arm.nll), 1, 3)) + cell(with_spread(figure_of(arm.train_seconds), 1, 0));
+  if (by_arm)
+    out +=
+        cell(with_spread(figure_of(arm.nll), 1, 3)) + cell(with_spread(figure_of(arm.train_seconds), 1, 0));
   const std::size_t seeds = sampling_seeds(arm, temperature);
   const std::string sampling = temperature == 0 ? "greedy" : fmt::format("{} sampling", seeds);
-  return out + cell(by_arm ? fmt::format("{} training, {}", arm.results.size(), sampling) : sampling) + "</tr>\n";
+  return out + cell(by_arm ? fmt::format("{} training, {}", arm.results.size(), sampling) : sampling) +
+         "</tr>\n";
 }
 
 std::string lead_row(const Lead& lead) {
@@ -88,13 +92,13 @@ std::string key_figure_list(const std::vector<KeyFigure>& figures) {
 }
 
 std::string page_head(const std::string& kind, const std::string& title, const std::string& sentence) {
-  std::string out = fmt::format("<header>\n<p class=\"kind\">eso <span>{}</span></p>\n<h1>{}</h1>\n", escape(kind),
-                                escape(cut(title, 160)));
+  std::string out = fmt::format("<header>\n<p class=\"kind\">eso <span>{}</span></p>\n<h1>{}</h1>\n",
+                                escape(kind), escape(cut(title, 160)));
   if (!sentence.empty()) out += fmt::format("<p class=\"lede\">{}</p>\n", escape(cut(sentence, 600)));
   return out + "</header>\n";
 }
 
-std::string page_foot() { return fmt::format("<footer>Written by eso {}.</footer>\n", eso::version); }
+std::string page_foot() { return fmt::format("<footer>Written by eso {}.</footer>\n", ESO_VERSION); }
 
 std::string section(const std::string& id, const std::string& title, const std::string& content) {
   return fmt::format("<section id=\"{}\">\n<h2>{}</h2>\n{}</section>\n", escape(id), escape(title), content);
@@ -124,12 +128,13 @@ std::string results_table(const Comparison& comparison, bool by_arm) {
                          temperature == 0 ? "greedy" : fmt::format("temperature {:g}", temperature));
     }
     const double best = best_score(comparison, temperature);
-    for (std::size_t i = 0; i < comparison.arms.size(); ++i) out += arm_row(comparison, i, temperature, best, by_arm);
+    for (std::size_t i = 0; i < comparison.arms.size(); ++i)
+      out += arm_row(comparison, i, temperature, best, by_arm);
     out += "</tbody>\n";
   }
   if (by_arm && comparison.lead) {
-    out += "<tbody><tr class=\"group\"><th colspan=\"10\">without a model</th></tr>\n" + lead_row(*comparison.lead) +
-           "</tbody>\n";
+    out += "<tbody><tr class=\"group\"><th colspan=\"10\">without a model</th></tr>\n" +
+           lead_row(*comparison.lead) + "</tbody>\n";
   }
   return out + "</table></div>\n";
 }

@@ -28,8 +28,8 @@ std::string section(const std::string& id, const std::string& title, const std::
 /// Findings as a list with a tag each.
 std::string finding_list(const std::vector<Finding>& findings);
 
-/// ROUGE-1/2/L, length, EOS share and entropy of every arm at every temperature; with `by_arm`, names, nll, training
-/// seconds and the lead baseline too.
+/// ROUGE-1/2/L, length, EOS share and entropy of every arm at every temperature; with `by_arm`, names, nll,
+/// training seconds and the lead baseline too.
 std::string results_table(const Comparison& comparison, bool by_arm);
 
 /// The colour class of an arm: neutral for the baseline, the others in their order.

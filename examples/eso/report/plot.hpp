@@ -10,12 +10,13 @@
 
 namespace eso_program {
 
-/// One curve of a line plot. `style` is a colour class of the style sheet ("k0" ... "k7"); values may be missing.
+/// One curve of a line plot. `style` is a colour class of the style sheet ("k0" ... "k7"); values may be
+/// missing.
 struct Curve {
   std::string name;
   std::string style = "k1";
   std::vector<double> x, y;
-  std::vector<double> faint = {};      ///< the single values behind a smoothed `y`; may be empty
+  std::vector<double> faint = {};           ///< the single values behind a smoothed `y`; may be empty
   std::vector<double> low = {}, high = {};  ///< a band; may be empty
   bool dashed = false;
 };
@@ -28,9 +29,9 @@ struct Mark {
 
 /// A line plot of about 420 by 240 units that reads well between 320 and 640 pixels of width.
 struct LinePlot {
-  std::string title;   ///< plain text, as all here
-  std::string unit;    ///< of the values
-  std::string note;    ///< a remark under the plot; may be empty
+  std::string title;  ///< plain text, as all here
+  std::string unit;   ///< of the values
+  std::string note;   ///< a remark under the plot; may be empty
   std::string x_name = "step";
   std::vector<Curve> curves;
   std::optional<Mark> mark = std::nullopt;
@@ -40,15 +41,16 @@ struct LinePlot {
 /// The plot as a `<figure>`. Empty where no curve has a value.
 std::string draw(const LinePlot& plot);
 
-/// One system at several decoding temperatures: a point (entropy, score) each, in the order of the temperatures.
+/// One system at several decoding temperatures: a point (entropy, score) each, in the order of the
+/// temperatures.
 struct DecodingCurve {
   std::string name;
   std::string style = "k1";
   std::vector<double> temperature, entropy, score;
 };
 
-/// Score against entropy, one curve a system, points labelled with their temperature; drawn once for wide and once
-/// for narrow screens.
+/// Score against entropy, one curve a system, points labelled with their temperature; drawn once for wide and
+/// once for narrow screens.
 std::string draw_decoding_curves(std::span<const DecodingCurve> curves, const std::string& x_name,
                                  const std::string& y_name);
 
@@ -57,7 +59,7 @@ struct Dot {
   std::string name;
   std::string style = "k1";
   double value = 0;
-  double low = 0, high = 0;       ///< the interval; missing where there is none
+  double low = 0, high = 0;        ///< the interval; missing where there is none
   std::vector<double> parts = {};  ///< single values behind `value`, drawn small
   std::string remark = {};         ///< text at the right end
 };
@@ -70,8 +72,8 @@ struct DotGroup {
 };
 
 /// A dot plot that fits any width: `marks` are lines through all groups.
-std::string draw_dots(std::span<const DotGroup> groups, std::span<const Mark> marks, const std::string& axis_name,
-                      const std::string& remark_name);
+std::string draw_dots(std::span<const DotGroup> groups, std::span<const Mark> marks,
+                      const std::string& axis_name, const std::string& remark_name);
 
 /// A legend entry for each name.
 std::string legend(std::span<const Curve> curves);

@@ -20,11 +20,26 @@ using nlohmann::json;
 
 /// Fields of `metrics.jsonl` that the pages show, beside `loss/<method>`.
 bool is_shown(std::string_view key) {
-  static constexpr std::string_view shown[] = {
-      "epoch", "loss", "grad_norm", "learning_rate", "num_tokens", "step_time", "reward", "reward_std", "entropy",
-      "completions/mean_length", "completions/min_length", "completions/max_length", "completions/clipped_ratio",
-      "frac_reward_zero_std", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins",
-      "logps/chosen", "logps/rejected"};
+  static constexpr std::string_view shown[] = {"epoch",
+                                               "loss",
+                                               "grad_norm",
+                                               "learning_rate",
+                                               "num_tokens",
+                                               "step_time",
+                                               "reward",
+                                               "reward_std",
+                                               "entropy",
+                                               "completions/mean_length",
+                                               "completions/min_length",
+                                               "completions/max_length",
+                                               "completions/clipped_ratio",
+                                               "frac_reward_zero_std",
+                                               "rewards/chosen",
+                                               "rewards/rejected",
+                                               "rewards/accuracies",
+                                               "rewards/margins",
+                                               "logps/chosen",
+                                               "logps/rejected"};
   return std::find(std::begin(shown), std::end(shown), key) != std::end(shown) || key.starts_with("loss/");
 }
 
@@ -160,8 +175,8 @@ std::vector<double> Metrics::column(const std::string& name) const {
 
 bool Metrics::has(const std::string& name) const {
   const auto found = columns.find(name);
-  return found != columns.end() &&
-         std::any_of(found->second.begin(), found->second.end(), [](double value) { return std::isfinite(value); });
+  return found != columns.end() && std::any_of(found->second.begin(), found->second.end(),
+                                               [](double value) { return std::isfinite(value); });
 }
 
 Metrics read_metrics(const std::filesystem::path& path) {
@@ -173,7 +188,8 @@ Metrics read_metrics(const std::filesystem::path& path) {
     const auto active = line.object.find("active");
     metrics.active.push_back(active != line.object.end() && active->is_boolean() && active->get<bool>());
     for (const auto& [key, unused] : line.object.items()) {
-      if (!is_shown(key) || (!metrics.columns.contains(key) && metrics.columns.size() >= most_columns)) continue;
+      if (!is_shown(key) || (!metrics.columns.contains(key) && metrics.columns.size() >= most_columns))
+        continue;
       std::vector<double>& column = metrics.columns[key];
       column.resize(rows, missing);
       column.push_back(number_or_missing(line.object, key, line.where));

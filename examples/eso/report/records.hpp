@@ -36,9 +36,10 @@ struct Line {
   std::uint64_t offset = 0;
 };
 
-/// Calls `visit` with each line that is not blank, from `start` on, until it returns false. Errors: the file cannot
-/// be read; a line that is no JSON object, named PATH:LINE.
-void for_each_line(const std::filesystem::path& path, const Line& start, const std::function<bool(const Line&)>& visit);
+/// Calls `visit` with each line that is not blank, from `start` on, until it returns false. Errors: the file
+/// cannot be read; a line that is no JSON object, named PATH:LINE.
+void for_each_line(const std::filesystem::path& path, const Line& start,
+                   const std::function<bool(const Line&)>& visit);
 
 /// `metrics.jsonl` by columns, a value a step; `missing` where a line lacks the field.
 struct Metrics {
@@ -52,7 +53,8 @@ struct Metrics {
   bool has(const std::string& name) const;
 };
 
-/// Reads the fields that the pages plot. Errors: as `for_each_line`; a step that is missing, a field of another type.
+/// Reads the fields that the pages plot. Errors: as `for_each_line`; a step that is missing, a field of
+/// another type.
 Metrics read_metrics(const std::filesystem::path& path);
 
 /// A line of `completions.jsonl`.

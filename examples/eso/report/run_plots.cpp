@@ -103,8 +103,8 @@ LinePlot length_plot(const Metrics& metrics) {
   return plot;
 }
 
-LinePlot single(const Metrics& metrics, const std::string& column, const std::string& title, const std::string& unit,
-                const std::string& style, bool exact = false) {
+LinePlot single(const Metrics& metrics, const std::string& column, const std::string& title,
+                const std::string& unit, const std::string& style, bool exact = false) {
   LinePlot plot{.title = title, .unit = unit, .note = {}, .curves = {}};
   plot.curves.push_back(metric_curve(metrics, column, title, style));
   if (!exact) plot.note = smoothing_note(metrics, column);
@@ -168,13 +168,16 @@ std::string run_plots(const Metrics& metrics, const std::string& method, const R
   out += draw(reward_plot(metrics, unit));
   out += draw(single(metrics, "entropy", "Entropy", "nats a token, T=1", "k4"));
   out += draw(length_plot(metrics));
-  out += draw(several(metrics,
-                      {{"completions/clipped_ratio", "cut at the limit"}, {"frac_reward_zero_std", "equal rewards"}},
-                      "Samples without an end, prompts without a signal", "share"));
-  out += draw(several(metrics, {{"rewards/chosen", "chosen"}, {"rewards/rejected", "rejected"}, {"rewards/margins", "margin"}},
-                      "Rewards of the pairs", ""));
+  out += draw(several(
+      metrics, {{"completions/clipped_ratio", "cut at the limit"}, {"frac_reward_zero_std", "equal rewards"}},
+      "Samples without an end, prompts without a signal", "share"));
+  out += draw(
+      several(metrics,
+              {{"rewards/chosen", "chosen"}, {"rewards/rejected", "rejected"}, {"rewards/margins", "margin"}},
+              "Rewards of the pairs", ""));
   out += draw(single(metrics, "rewards/accuracies", "Pairs ranked as labelled", "share", "k3"));
-  out += draw(several(metrics, {{"logps/chosen", "chosen"}, {"logps/rejected", "rejected"}}, "Log-probabilities", "nats"));
+  out += draw(several(metrics, {{"logps/chosen", "chosen"}, {"logps/rejected", "rejected"}},
+                      "Log-probabilities", "nats"));
   out += draw(single(metrics, "grad_norm", "Gradient norm", "before clipping", "k5"));
   out += draw(single(metrics, "learning_rate", "Learning rate", "", "k6", true));
   return out + "</div>\n";

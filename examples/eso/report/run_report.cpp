@@ -27,7 +27,8 @@ bool exists(const std::filesystem::path& path) {
 /// The mean of the first or the last tenth of the values that are there.
 double tenth(const std::vector<double>& column, bool last) {
   std::vector<double> values;
-  std::copy_if(column.begin(), column.end(), std::back_inserter(values), [](double v) { return std::isfinite(v); });
+  std::copy_if(column.begin(), column.end(), std::back_inserter(values),
+               [](double v) { return std::isfinite(v); });
   const std::size_t count = std::max<std::size_t>(values.size() / 10, 1);
   if (values.empty()) return missing;
   const std::span<const double> all(values);
@@ -52,13 +53,17 @@ std::string key_figures(const Metrics& metrics, const CompletionIndex& index, co
   const double epochs = last_value(metrics.column("epoch"));
   figures.push_back({compact(static_cast<double>(metrics.step.size())), "steps",
                      std::isfinite(epochs) ? fixed(epochs, 2) + " epochs" : std::string{}});
-  if (metrics.has("loss")) figures.push_back({from_to(metrics, "loss", 1, 2), "loss", "first to last tenth of the steps"});
+  if (metrics.has("loss"))
+    figures.push_back({from_to(metrics, "loss", 1, 2), "loss", "first to last tenth of the steps"});
   if (metrics.has("reward")) {
-    figures.push_back({from_to(metrics, "reward", unit.factor, unit.decimals), "reward", unit.name + ", while active"});
+    figures.push_back(
+        {from_to(metrics, "reward", unit.factor, unit.decimals), "reward", unit.name + ", while active"});
   }
-  if (metrics.has("entropy")) figures.push_back({from_to(metrics, "entropy", 1, 2), "entropy", "nats a token at T=1"});
+  if (metrics.has("entropy"))
+    figures.push_back({from_to(metrics, "entropy", 1, 2), "entropy", "nats a token at T=1"});
   if (metrics.has("rewards/accuracies")) {
-    figures.push_back({from_to(metrics, "rewards/accuracies", 100, 0) + " %", "pairs ranked as labelled", ""});
+    figures.push_back(
+        {from_to(metrics, "rewards/accuracies", 100, 0) + " %", "pairs ranked as labelled", ""});
   }
   const double tokens = last_value(metrics.column("num_tokens"));
   if (std::isfinite(tokens)) figures.push_back({compact(tokens), "tokens", "through the model"});
@@ -78,8 +83,8 @@ std::string evaluation_section(const std::filesystem::path& path) {
   std::string note = fmt::format("ROUGE F1 × 100 on {}", counted(comparison.examples, "example"));
   const double nll = figure_of(comparison.arms.front().nll).mean;
   if (std::isfinite(nll)) note += fmt::format("; {} nats a reference token", fixed(nll, 3));
-  return section("evaluation", "Evaluation", fmt::format("<p class=\"note\">{}.</p>", note) +
-                                                 results_table(comparison, false));
+  return section("evaluation", "Evaluation",
+                 fmt::format("<p class=\"note\">{}.</p>", note) + results_table(comparison, false));
 }
 
 }  // namespace
@@ -89,11 +94,13 @@ std::string run_report(const std::filesystem::path& run_directory) {
   const auto metrics_path = run_directory / "metrics.jsonl";
   const auto completions_path = run_directory / "completions.jsonl";
   if (!exists(config_path) && !exists(metrics_path)) {
-    throw eso::input_error(run_directory.string(), "no run directory: neither config.toml nor metrics.jsonl is there");
+    throw eso::input_error(run_directory.string(),
+                           "no run directory: neither config.toml nor metrics.jsonl is there");
   }
   const std::string config = exists(config_path) ? read_text(config_path) : std::string{};
   const Metrics metrics = exists(metrics_path) ? read_metrics(metrics_path) : Metrics{};
-  const CompletionIndex index = exists(completions_path) ? index_completions(completions_path) : CompletionIndex{};
+  const CompletionIndex index =
+      exists(completions_path) ? index_completions(completions_path) : CompletionIndex{};
   const RewardUnit unit = reward_unit(config);
   const std::string method = toml_value(config, "method");
   const std::string model = toml_value(config, "model");
@@ -110,12 +117,15 @@ std::string run_report(const std::filesystem::path& run_directory) {
   const std::string samples = sampled_responses(completions_path, index, unit);
   if (!samples.empty()) {
     const std::string note = fmt::format(
-        "<p class=\"note\">The first examples of some steps, unselected. The number after the name is the reward "
-        "({}), the signed one the advantage; blue is better than the prompt's other samples, orange worse.</p>",
+        "<p class=\"note\">The first examples of some steps, unselected. The number after the name is the "
+        "reward "
+        "({}), the signed one the advantage; blue is better than the prompt's other samples, orange "
+        "worse.</p>",
         escape(unit.name));
     body += section("samples", "Sampled responses", note + samples);
   }
-  if (!config.empty()) body += section("settings", "Settings", "<pre class=\"config\">" + escape(config) + "</pre>");
+  if (!config.empty())
+    body += section("settings", "Settings", "<pre class=\"config\">" + escape(config) + "</pre>");
   return page(title + (model.empty() ? "" : " · " + model), body + "</main>\n" + page_foot());
 }
 

@@ -35,7 +35,8 @@ std::string kind_words(const Completion& response) {
 std::string heading_of(const Completion& response, const RewardUnit& unit) {
   std::string out = fmt::format("<span class=\"who\">{}</span>", escape(kind_words(response)));
   if (std::isfinite(response.reward)) {
-    out += fmt::format(" <span class=\"score\">{}</span>", fixed(unit.factor * response.reward, unit.decimals));
+    out +=
+        fmt::format(" <span class=\"score\">{}</span>", fixed(unit.factor * response.reward, unit.decimals));
   }
   if (std::isfinite(response.advantage)) {
     out += fmt::format(" <span class=\"advantage\" title=\"advantage\">{}</span>",
@@ -48,9 +49,11 @@ std::string heading_of(const Completion& response, const RewardUnit& unit) {
   return out;
 }
 
-std::string example_block(const std::vector<const Completion*>& responses, double largest, const RewardUnit& unit) {
+std::string example_block(const std::vector<const Completion*>& responses, double largest,
+                          const RewardUnit& unit) {
   std::string out = fmt::format(
-      "<div class=\"example\"><div class=\"given\"><div class=\"part\"><h4>Prompt</h4>{}</div><div class=\"part\">"
+      "<div class=\"example\"><div class=\"given\"><div class=\"part\"><h4>Prompt</h4>{}</div><div "
+      "class=\"part\">"
       "<h4>Reference</h4>{}</div></div><div class=\"cards\">",
       quoted(responses.front()->prompt, 420), quoted(responses.front()->reference, 600));
   for (std::size_t i = 0; i < responses.size() && i < most_samples; ++i) {
@@ -59,7 +62,8 @@ std::string example_block(const std::vector<const Completion*>& responses, doubl
   }
   out += "</div>";
   if (responses.size() > most_samples) {
-    out += fmt::format("<p class=\"note\">{} more responses in completions.jsonl.</p>", responses.size() - most_samples);
+    out += fmt::format("<p class=\"note\">{} more responses in completions.jsonl.</p>",
+                       responses.size() - most_samples);
   }
   return out + "</div>\n";
 }
@@ -72,7 +76,8 @@ std::string response_card(const std::string& heading, const std::string& text, d
     tint = fmt::format(" style=\"--tint:var(--{});--share:{:.0f}%\"", share < 0 ? "worse" : "better",
                        100 * std::min(std::abs(share), 1.0));
   }
-  return fmt::format("<div class=\"card\"{}><div class=\"about\">{}</div>{}</div>", tint, heading, quoted(text, 600));
+  return fmt::format("<div class=\"card\"{}><div class=\"about\">{}</div>{}</div>", tint, heading,
+                     quoted(text, 600));
 }
 
 std::string sampled_responses(const std::filesystem::path& completions, const CompletionIndex& index,
@@ -81,7 +86,8 @@ std::string sampled_responses(const std::filesystem::path& completions, const Co
   double largest = 0;
   for (const CompletionIndex::Step& step : chosen_steps(index)) {
     steps.push_back(read_completions(completions, step, examples_a_step));
-    for (const Completion& response : steps.back()) largest = std::fmax(largest, std::abs(response.advantage));
+    for (const Completion& response : steps.back())
+      largest = std::fmax(largest, std::abs(response.advantage));
   }
   std::string out;
   for (const std::vector<Completion>& responses : steps) {
@@ -90,7 +96,8 @@ std::string sampled_responses(const std::filesystem::path& completions, const Co
     for (std::size_t first = 0; first < responses.size();) {
       std::vector<const Completion*> same;
       const double example = responses[first].example;
-      for (; first < responses.size() && responses[first].example == example; ++first) same.push_back(&responses[first]);
+      for (; first < responses.size() && responses[first].example == example; ++first)
+        same.push_back(&responses[first]);
       out += example_block(same, largest > 0 ? largest : 1, unit);
       if (!std::isfinite(example)) ++first;
     }

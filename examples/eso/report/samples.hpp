@@ -9,11 +9,13 @@
 
 namespace eso_program {
 
-/// Sampled responses side by side, for some steps from the first to the last, as HTML. Empty where there are none.
+/// Sampled responses side by side, for some steps from the first to the last, as HTML. Empty where there are
+/// none.
 std::string sampled_responses(const std::filesystem::path& completions, const CompletionIndex& index,
                               const RewardUnit& unit);
 
-/// A response on a card: a heading line, the text, and a colour for its advantage (`share` in [-1, 1] of the largest).
+/// A response on a card: a heading line, the text, and a colour for its advantage (`share` in [-1, 1] of the
+/// largest).
 std::string response_card(const std::string& heading, const std::string& text, double share);
 
 }  // namespace eso_program

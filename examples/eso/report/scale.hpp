@@ -25,8 +25,8 @@ Range widened(Range range, double margin);
 /// As `range_of`, without the outermost hundredths where these would take up most of the axis.
 Range robust_range_of(std::span<const double> values);
 
-/// Ticks with their labels. `factor` is what each label was divided by, 1 unless the numbers are very large or small;
-/// `unit` names it ("×10⁻⁴").
+/// Ticks with their labels. `factor` is what each label was divided by, 1 unless the numbers are very large
+/// or small; `unit` names it ("×10⁻⁴").
 struct TickLabels {
   std::vector<double> ticks;
   std::vector<std::string> labels;

@@ -13,8 +13,8 @@ struct Thinned {
   std::size_t bucket = 1;  ///< values in a bucket (the last may hold fewer)
 };
 
-/// Thins `y` over `x` (of equal size) to at most `most_points` buckets. Missing values do not count; a bucket of
-/// nothing else is missing.
+/// Thins `y` over `x` (of equal size) to at most `most_points` buckets. Missing values do not count; a bucket
+/// of nothing else is missing.
 Thinned thin(std::span<const double> x, std::span<const double> y, std::size_t most_points);
 
 /// The mean over the `window` values around each (fewer at the ends); missing where the value is.

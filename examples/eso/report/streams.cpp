@@ -158,7 +158,9 @@ std::string stream_plots(const std::filesystem::path& directory, const Compariso
   }
   std::string out;
   if (!reward.curves.empty() || !entropy.curves.empty()) {
-    out += "<p class=\"note\">Lines: moving means over about a twelfth of the steps, averaged over training seeds; light: each step.</p>";
+    out +=
+        "<p class=\"note\">Lines: moving means over about a twelfth of the steps, averaged over training "
+        "seeds; light: each step.</p>";
     out += "<div class=\"plots two\">\n" + draw(reward) + draw(entropy) + "</div>\n";
   }
   share_range(by_arm);

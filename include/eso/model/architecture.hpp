@@ -43,9 +43,9 @@ enum class Family : std::uint8_t { gpt2 };
 /// `config.json` is read (`eso/model/hugging_face.hpp`); the decoder computes every combination.
 struct Architecture {
   Family family = Family::gpt2;
-  Index vocabulary = 0;       ///< V, rows of the embedding
-  Index context = 0;          ///< the most tokens of a prompt and its response
-  Index width = 0;            ///< H
+  Index vocabulary = 0;  ///< V, rows of the embedding
+  Index context = 0;     ///< the most tokens of a prompt and its response
+  Index width = 0;       ///< H
   Index layers = 0;
   Index heads = 0;            ///< divides `width`
   Index inner = 0;            ///< width of the feed-forward part
@@ -62,8 +62,8 @@ struct Architecture {
   bool weights_in_out = true;      ///< matrices are stored (in, out) as GPT-2 does, else (out, in)
   QkvOrder qkv_order = QkvOrder::blocks;
   double norm_epsilon = 1e-5;
-  bool scale_attention = true;             ///< scores are divided by the square root of the head's width
-  bool scale_by_inverse_layer = false;     ///< and by the layer's number, from 1
+  bool scale_attention = true;          ///< scores are divided by the square root of the head's width
+  bool scale_by_inverse_layer = false;  ///< and by the layer's number, from 1
   TokenId end_of_sequence = 0;
 
   Index head_width() const { return width / heads; }
@@ -110,7 +110,8 @@ inline std::vector<ArraySpec> arrays(const Architecture& a) {
     specs.push_back({role, layer, std::move(shape)});
   };
   add(Role::token_embedding, 0, {a.vocabulary, a.embedding_width});
-  if (a.positions == Positions::learned) add(Role::position_embedding, 0, {a.context + a.position_offset, a.width});
+  if (a.positions == Positions::learned)
+    add(Role::position_embedding, 0, {a.context + a.position_offset, a.width});
   if (a.projects()) add(Role::project_in, 0, matrix(a.embedding_width, a.width));
   for (Index layer = 0; layer < a.layers; ++layer) {
     add(Role::norm1_weight, layer, {a.width});

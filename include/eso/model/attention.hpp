@@ -9,14 +9,15 @@
 
 namespace eso {
 
-/// Causal attention over packed rows: every row of a prompt attends to the prompt up to itself, every row of a
-/// response to its whole prompt and to its own response up to itself.
+/// Causal attention over packed rows: every row of a prompt attends to the prompt up to itself, every row of
+/// a response to its whole prompt and to its own response up to itself.
 ///
 ///     out = softmax(scale * q k^T) v          for each head
 ///
-/// The keys and values of a prompt stay where they are for all its responses: the scores of up to `block` rows,
-/// of any of the responses, against the prompt are one product. No (rows, rows) array is kept; the backward pass
-/// computes the probabilities again from the scores and `log_sum` (Dao et al. 2022, arXiv 2205.14135).
+/// The keys and values of a prompt stay where they are for all its responses: the scores of up to `block`
+/// rows, of any of the responses, against the prompt are one product. No (rows, rows) array is kept; the
+/// backward pass computes the probabilities again from the scores and `log_sum` (Dao et al. 2022, arXiv
+/// 2205.14135).
 template <class Scalar>
 class Attention {
  public:
@@ -78,7 +79,8 @@ class Attention {
     d_qkv.setZero(qkv.rows(), qkv.cols());
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> p, d_p;
-      for_blocks(group, [&](const Block& b) { backward_block(b, h, qkv, out, log_sum, d_out, d_qkv, p, d_p); });
+      for_blocks(group,
+                 [&](const Block& b) { backward_block(b, h, qkv, out, log_sum, d_out, d_qkv, p, d_p); });
     });
   }
 
@@ -95,8 +97,8 @@ class Attention {
   struct Piece {
     Index begin, end, segment;
   };
-  /// Rows whose scores are computed together: against `shared` keys from row `prefix` on, then against the keys
-  /// of their own segments.
+  /// Rows whose scores are computed together: against `shared` keys from row `prefix` on, then against the
+  /// keys of their own segments.
   struct Block {
     Index begin, end, prefix, shared;
     std::vector<Piece> pieces;
@@ -157,23 +159,26 @@ class Attention {
     return b.shared + own;
   }
 
-  void compute_scores(const RowMatrix<Scalar>& qkv, Index h, const Block& b, RowMatrix<Scalar>& scores) const {
+  void compute_scores(const RowMatrix<Scalar>& qkv, Index h, const Block& b,
+                      RowMatrix<Scalar>& scores) const {
     scores.resize(b.rows(), width_of(b));
     if (b.shared > 0) {
       scores.leftCols(b.shared).noalias() =
           scale_ * queries(qkv, h, b.begin, b.rows()) * keys(qkv, h, b.prefix, b.shared).transpose();
     }
     for (const Piece& piece : b.pieces) {
-      own_part(scores, b, piece).noalias() = scale_ * queries(qkv, h, piece.begin, piece.end - piece.begin) *
-                                             keys(qkv, h, piece.segment, piece.end - piece.segment).transpose();
+      own_part(scores, b, piece).noalias() =
+          scale_ * queries(qkv, h, piece.begin, piece.end - piece.begin) *
+          keys(qkv, h, piece.segment, piece.end - piece.segment).transpose();
     }
   }
 
   void backward_block(const Block& b, Index h, const RowMatrix<Scalar>& qkv, const RowMatrix<Scalar>& out,
-                      const RowMatrix<Scalar>& log_sum, const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv,
-                      RowMatrix<Scalar>& p, RowMatrix<Scalar>& d_p) const {
+                      const RowMatrix<Scalar>& log_sum, const RowMatrix<Scalar>& d_out,
+                      RowMatrix<Scalar>& d_qkv, RowMatrix<Scalar>& p, RowMatrix<Scalar>& d_p) const {
     const Index H = out.cols(), rows = b.rows();
-    const ConstStridedRows<Scalar> d_o(d_out.data() + b.begin * H + h * width_, rows, width_, Eigen::OuterStride<>(H));
+    const ConstStridedRows<Scalar> d_o(d_out.data() + b.begin * H + h * width_, rows, width_,
+                                       Eigen::OuterStride<>(H));
     const auto gradient = [&](Index column, Index row, Index count) {
       return StridedRows<Scalar>(d_qkv.data() + row * d_qkv.cols() + column, count, width_,
                                  Eigen::OuterStride<>(d_qkv.cols()));
@@ -182,8 +187,9 @@ class Attention {
     d_p.resize(rows, p.cols());
     if (b.shared > 0) d_p.leftCols(b.shared).noalias() = d_o * values(qkv, h, b.prefix, b.shared).transpose();
     for (const Piece& piece : b.pieces) {
-      own_part(d_p, b, piece).noalias() = d_o.middleRows(piece.begin - b.begin, piece.end - piece.begin) *
-                                          values(qkv, h, piece.segment, piece.end - piece.segment).transpose();
+      own_part(d_p, b, piece).noalias() =
+          d_o.middleRows(piece.begin - b.begin, piece.end - piece.begin) *
+          values(qkv, h, piece.segment, piece.end - piece.segment).transpose();
       for (Index row = piece.begin; row < piece.end; ++row) {
         const Index own = row - piece.segment + 1, count = b.shared + own;
         auto line = p.row(row - b.begin).array();
@@ -204,7 +210,8 @@ class Attention {
       gradient(value_column(h), b.prefix, b.shared).noalias() += p.leftCols(b.shared).transpose() * d_o;
     }
     for (const Piece& piece : b.pieces) {
-      const Index first = piece.begin - b.begin, count = piece.end - piece.begin, own = piece.end - piece.segment;
+      const Index first = piece.begin - b.begin, count = piece.end - piece.begin,
+                  own = piece.end - piece.segment;
       d_q.middleRows(first, count).noalias() += own_part(d_p, b, piece) * keys(qkv, h, piece.segment, own);
       gradient(key_column(h), piece.segment, own).noalias() +=
           own_part(d_p, b, piece).transpose() * queries(qkv, h, piece.begin, count);

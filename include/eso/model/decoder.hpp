@@ -31,13 +31,13 @@ struct StoredArray {
 
 /// An autoregressive transformer on the CPU: a `LogProbModel`, a `Generator` and `Checkpointable`.
 ///
-/// One decoder computes every `Architecture`. A batch is one block of rows (`Packing`): a prompt is computed once
-/// for all its responses, each weight matrix is one product forward and two backward, only rows whose next token is
-/// asked for reach the vocabulary, and no (tokens, V) or (rows, rows) array exists.
+/// One decoder computes every `Architecture`. A batch is one block of rows (`Packing`): a prompt is computed
+/// once for all its responses, each weight matrix is one product forward and two backward, only rows whose
+/// next token is asked for reach the vocabulary, and no (tokens, V) or (rows, rows) array exists.
 ///
-/// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is first
-/// asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`; of one layer alone where nothing
-/// is kept. Cost: 2 operations a weight and row forward, 4 backward, and those of attention.
+/// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is
+/// first asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`; of one layer alone
+/// where nothing is kept. Cost: 2 operations a weight and row forward, 4 backward, and those of attention.
 template <class Scalar>
 class Decoder {
  public:
@@ -59,7 +59,8 @@ class Decoder {
 
   /// From here on the logits are divided by `temperature`, which is 1 unless it is set.
   void set_temperature(double temperature) {
-    require(temperature > 0 && std::isfinite(temperature), "Decoder::set_temperature", "must be finite and above 0");
+    require(temperature > 0 && std::isfinite(temperature), "Decoder::set_temperature",
+            "must be finite and above 0");
     head_.temperature = temperature;
     has_forward_ = false;
   }
@@ -128,7 +129,8 @@ class Decoder {
     std::vector<TensorView> views;
     for (const StoredArray<Scalar>& array : stored_) {
       views.push_back({array.name, data_type_of<Scalar>, array.spec.shape,
-                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(size(array.spec)))), owner_});
+                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(size(array.spec)))),
+                       owner_});
     }
     return views;
   }
@@ -173,8 +175,10 @@ class Decoder {
   /// Points the layers at the arrays. The order is that of `arrays(architecture_)`.
   void bind() {
     const Architecture& a = architecture_;
-    layers_.assign(static_cast<std::size_t>(a.layers), Layer{{}, {}, {}, {}, {}, {}, Attention<Scalar>(a, 0)});
-    for (Index i = 0; i < a.layers; ++i) layers_[static_cast<std::size_t>(i)].attention = Attention<Scalar>(a, i);
+    layers_.assign(static_cast<std::size_t>(a.layers),
+                   Layer{{}, {}, {}, {}, {}, {}, Attention<Scalar>(a, 0)});
+    for (Index i = 0; i < a.layers; ++i)
+      layers_[static_cast<std::size_t>(i)].attention = Attention<Scalar>(a, i);
     for (std::size_t i = 0; i < stored_.size(); ++i) {
       const ArraySpec& spec = stored_[i].spec;
       Weight<Scalar>& weight = slot(spec);
@@ -202,25 +206,44 @@ class Decoder {
   Weight<Scalar>& slot(const ArraySpec& spec) {
     Layer& layer = layers_[static_cast<std::size_t>(spec.layer)];
     switch (spec.role) {
-      case Role::token_embedding: return token_embedding_;
-      case Role::position_embedding: return position_embedding_;
-      case Role::project_in: return project_in_.weight;
-      case Role::norm1_weight: return layer.norm1.weight;
-      case Role::norm1_bias: return layer.norm1.bias;
-      case Role::qkv_weight: return layer.qkv.weight;
-      case Role::qkv_bias: return layer.qkv.bias;
-      case Role::attention_out_weight: return layer.attention_out.weight;
-      case Role::attention_out_bias: return layer.attention_out.bias;
-      case Role::norm2_weight: return layer.norm2.weight;
-      case Role::norm2_bias: return layer.norm2.bias;
-      case Role::inner_weight: return layer.inner.weight;
-      case Role::inner_bias: return layer.inner.bias;
-      case Role::outer_weight: return layer.outer.weight;
-      case Role::outer_bias: return layer.outer.bias;
-      case Role::final_norm_weight: return final_norm_.weight;
-      case Role::final_norm_bias: return final_norm_.bias;
-      case Role::project_out: return project_out_.weight;
-      case Role::head: return head_.weight;
+      case Role::token_embedding:
+        return token_embedding_;
+      case Role::position_embedding:
+        return position_embedding_;
+      case Role::project_in:
+        return project_in_.weight;
+      case Role::norm1_weight:
+        return layer.norm1.weight;
+      case Role::norm1_bias:
+        return layer.norm1.bias;
+      case Role::qkv_weight:
+        return layer.qkv.weight;
+      case Role::qkv_bias:
+        return layer.qkv.bias;
+      case Role::attention_out_weight:
+        return layer.attention_out.weight;
+      case Role::attention_out_bias:
+        return layer.attention_out.bias;
+      case Role::norm2_weight:
+        return layer.norm2.weight;
+      case Role::norm2_bias:
+        return layer.norm2.bias;
+      case Role::inner_weight:
+        return layer.inner.weight;
+      case Role::inner_bias:
+        return layer.inner.bias;
+      case Role::outer_weight:
+        return layer.outer.weight;
+      case Role::outer_bias:
+        return layer.outer.bias;
+      case Role::final_norm_weight:
+        return final_norm_.weight;
+      case Role::final_norm_bias:
+        return final_norm_.bias;
+      case Role::project_out:
+        return project_out_.weight;
+      case Role::head:
+        return head_.weight;
     }
     throw input_error("Decoder", "unknown role of an array");
   }
@@ -246,7 +269,8 @@ class Decoder {
     rows.resize(static_cast<Index>(tokens.size()), a.embedding_width);
     for (Index row = 0; row < rows.rows(); ++row) {
       rows.row(row) = ConstRowMap<Scalar>(
-          token_embedding_.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1, a.embedding_width);
+          token_embedding_.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
+          a.embedding_width);
     }
     if (a.projects()) project_in_.forward(embedded, x, false, *threads_);
     if (a.positions == Positions::rotary) return;
@@ -268,13 +292,14 @@ class Decoder {
     if (a.projects()) project_in_.backward(embedded_, d_x_, &d_tokens, false, *threads_);
     const RowMatrix<Scalar>& d = a.projects() ? d_tokens : d_x_;
     for (Index row = 0; row < packing_.rows(); ++row) {
-      RowMap<Scalar>(token_embedding_.gradient + packing_.tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
-                     a.embedding_width) += d.row(row);
+      RowMap<Scalar>(
+          token_embedding_.gradient + packing_.tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
+          a.embedding_width) += d.row(row);
     }
   }
 
-  /// x becomes the layer's output. `s` holds everything the backward pass reads; `attend` makes `s.attended` from
-  /// `s.qkv`.
+  /// x becomes the layer's output. `s` holds everything the backward pass reads; `attend` makes `s.attended`
+  /// from `s.qkv`.
   template <class Attend>
   void forward_layer(Index index, const std::vector<Index>& positions, RowMatrix<Scalar>& x, Saved& s,
                      const Attend& attend) const {
@@ -286,7 +311,8 @@ class Decoder {
       layer.norm1.forward(x, s.normed1, *threads_);
     }
     layer.qkv.forward(s.normed1, s.qkv, false, *threads_);
-    if (architecture_.positions == Positions::rotary) rotate(architecture_, positions, false, s.qkv, *threads_);
+    if (architecture_.positions == Positions::rotary)
+      rotate(architecture_, positions, false, s.qkv, *threads_);
     attend(layer.attention);
     layer.attention_out.forward(s.attended, x, true, *threads_);
     feed_forward(layer, x, s);
@@ -336,7 +362,8 @@ class Decoder {
     }
     layer.attention_out.backward(s.attended, d_x_, &d_attended, false, *threads_);
     layer.attention.backward(packing_, s.qkv, s.attended, s.log_sum, d_attended, d_qkv, *threads_);
-    if (architecture_.positions == Positions::rotary) rotate(architecture_, packing_.positions, true, d_qkv, *threads_);
+    if (architecture_.positions == Positions::rotary)
+      rotate(architecture_, packing_.positions, true, d_qkv, *threads_);
     layer.qkv.backward(s.normed1, d_qkv, after() ? &d_x_ : &d_normed, after(), *threads_);
     if (!after()) layer.norm1.backward(s.norm1_in, d_normed, d_x_, *threads_);
     if (d_parallel.size() > 0) d_x_ += d_parallel;

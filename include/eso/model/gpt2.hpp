@@ -15,11 +15,13 @@
 namespace eso {
 
 /// Reads the settings of a GPT-2 from its `config.json` as transformers' `GPT2Config` does: a missing key has
-/// GPT-2's default, and the general spellings (`hidden_size`, `num_hidden_layers`, ...) stand for GPT-2's own.
+/// GPT-2's default, and the general spellings (`hidden_size`, `num_hidden_layers`, ...) stand for GPT-2's
+/// own.
 ///
 /// Dropout probabilities and everything that leaves the mathematics alone are ignored.
 ///
-/// \throws Error (input) naming file and key for a value of the wrong type or size, and for every setting that would
+/// \throws Error (input) naming file and key for a value of the wrong type or size, and for every setting
+/// that would
 ///         change the mathematics and is not implemented.
 class Gpt2Settings {
  public:
@@ -59,7 +61,8 @@ class Gpt2Settings {
       if (!node) continue;
       constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
       const nlohmann::json& value = node->value();
-      if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > largest) ||
+      if (!value.is_number_integer() ||
+          (value.is_number_unsigned() && value.get<std::uint64_t>() > largest) ||
           value.get<std::int64_t>() < 1) {
         throw wrong(key, value.dump(), "an integer from 1 to 2147483647");
       }
@@ -80,10 +83,12 @@ class Gpt2Settings {
     const auto node = config_.find("activation_function");
     if (!node) return Activation::gelu_tanh;
     const std::string& name = node->string();
-    if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::gelu_tanh;
+    if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
+      return Activation::gelu_tanh;
     if (name == "gelu" || name == "gelu_python") return Activation::gelu;
     if (name == "relu") return Activation::relu;
-    throw wrong("activation_function", in_quotes(name), "gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python or relu");
+    throw wrong("activation_function", in_quotes(name),
+                "gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python or relu");
   }
 
   TokenId end_of_sequence() const {
@@ -105,25 +110,42 @@ class Gpt2Settings {
 inline std::string gpt2_name(Role role, Index layer) {
   const auto in_layer = [&](const char* name) { return fmt::format("h.{}.{}", layer, name); };
   switch (role) {
-    case Role::token_embedding: return "wte.weight";
-    case Role::position_embedding: return "wpe.weight";
-    case Role::norm1_weight: return in_layer("ln_1.weight");
-    case Role::norm1_bias: return in_layer("ln_1.bias");
-    case Role::qkv_weight: return in_layer("attn.c_attn.weight");
-    case Role::qkv_bias: return in_layer("attn.c_attn.bias");
-    case Role::attention_out_weight: return in_layer("attn.c_proj.weight");
-    case Role::attention_out_bias: return in_layer("attn.c_proj.bias");
-    case Role::norm2_weight: return in_layer("ln_2.weight");
-    case Role::norm2_bias: return in_layer("ln_2.bias");
-    case Role::inner_weight: return in_layer("mlp.c_fc.weight");
-    case Role::inner_bias: return in_layer("mlp.c_fc.bias");
-    case Role::outer_weight: return in_layer("mlp.c_proj.weight");
-    case Role::outer_bias: return in_layer("mlp.c_proj.bias");
-    case Role::final_norm_weight: return "ln_f.weight";
-    case Role::final_norm_bias: return "ln_f.bias";
+    case Role::token_embedding:
+      return "wte.weight";
+    case Role::position_embedding:
+      return "wpe.weight";
+    case Role::norm1_weight:
+      return in_layer("ln_1.weight");
+    case Role::norm1_bias:
+      return in_layer("ln_1.bias");
+    case Role::qkv_weight:
+      return in_layer("attn.c_attn.weight");
+    case Role::qkv_bias:
+      return in_layer("attn.c_attn.bias");
+    case Role::attention_out_weight:
+      return in_layer("attn.c_proj.weight");
+    case Role::attention_out_bias:
+      return in_layer("attn.c_proj.bias");
+    case Role::norm2_weight:
+      return in_layer("ln_2.weight");
+    case Role::norm2_bias:
+      return in_layer("ln_2.bias");
+    case Role::inner_weight:
+      return in_layer("mlp.c_fc.weight");
+    case Role::inner_bias:
+      return in_layer("mlp.c_fc.bias");
+    case Role::outer_weight:
+      return in_layer("mlp.c_proj.weight");
+    case Role::outer_bias:
+      return in_layer("mlp.c_proj.bias");
+    case Role::final_norm_weight:
+      return "ln_f.weight";
+    case Role::final_norm_bias:
+      return "ln_f.bias";
     case Role::project_in:
     case Role::project_out:
-    case Role::head: break;
+    case Role::head:
+      break;
   }
   throw input_error("gpt2_name", "the family has no such array");
 }

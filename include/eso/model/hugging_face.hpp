@@ -36,7 +36,8 @@ inline ModelSettings read_settings(const std::filesystem::path& folder) {
   ModelSettings settings{{}, read_json_file(path)};
   const JsonNode config(settings.config, path);
   const std::string& type = config.at("model_type").string();
-  if (type != "gpt2") throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type), "\"gpt2\"");
+  if (type != "gpt2")
+    throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type), "\"gpt2\"");
   settings.architecture = Gpt2Settings(config).architecture();
   return settings;
 }
@@ -72,10 +73,11 @@ inline Index parameter_count(const Architecture& a) {
 }
 
 /// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
-/// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are copied one
-/// by one); others are converted. Names may lack the prefix `transformer.`.
+/// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are
+/// copied one by one); others are converted. Names may lack the prefix `transformer.`.
 ///
-/// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not finite.
+/// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not
+/// finite.
 template <class Scalar>
 LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_ptr<Threads> threads) {
   ModelSettings settings = read_settings(folder);
@@ -97,7 +99,8 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
     if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", name));
     if (tensor->shape != spec.shape) {
       throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
-                        fmt::format("({})", fmt::join(tensor->shape, ", ")), fmt::format("({})", fmt::join(spec.shape, ", ")));
+                        fmt::format("({})", fmt::join(tensor->shape, ", ")),
+                        fmt::format("({})", fmt::join(spec.shape, ", ")));
     }
     found.emplace_back(name, std::move(*tensor));
   }
@@ -116,9 +119,11 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
   }
   threads->for_each(static_cast<Index>(specs.size()), [&](Index i) {
     const auto& array = stored[static_cast<std::size_t>(i)];
-    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value, Decoder<Scalar>::size(array.spec));
+    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value,
+                                                                           Decoder<Scalar>::size(array.spec));
     if (!values.isFinite().all()) {
-      throw input_error(folder.string(), fmt::format("the tensor {} has a value that is not finite", array.name));
+      throw input_error(folder.string(),
+                        fmt::format("the tensor {} has a value that is not finite", array.name));
     }
   });
   std::vector<std::string> ignored;
@@ -129,8 +134,8 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
           std::move(settings.config), std::move(ignored)};
 }
 
-/// A model with random weights, for training from scratch: matrices from a normal distribution of standard deviation
-/// 0.02, those that end a residual branch divided by sqrt(2 layers), biases 0, norms 1.
+/// A model with random weights, for training from scratch: matrices from a normal distribution of standard
+/// deviation 0.02, those that end a residual branch divided by sqrt(2 layers), biases 0, norms 1.
 ///
 /// Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 template <class Scalar>
@@ -140,11 +145,13 @@ Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::sha
   std::vector<StoredArray<Scalar>> stored;
   std::uint32_t number = 0;
   for (const ArraySpec& spec : arrays(a)) {
-    std::vector<Scalar>& values = memory->emplace_back(static_cast<std::size_t>(Decoder<Scalar>::size(spec)), Scalar(0));
+    std::vector<Scalar>& values =
+        memory->emplace_back(static_cast<std::size_t>(Decoder<Scalar>::size(spec)), Scalar(0));
     const bool ends_branch = spec.role == Role::attention_out_weight || spec.role == Role::outer_weight;
     const double deviation = ends_branch ? 0.02 / std::sqrt(2.0 * static_cast<double>(a.layers)) : 0.02;
     const StreamName stream{.seed = seed, .purpose = Purpose::initialising, .sample = number++};
-    const bool norm = spec.role == Role::norm1_weight || spec.role == Role::norm2_weight || spec.role == Role::final_norm_weight;
+    const bool norm = spec.role == Role::norm1_weight || spec.role == Role::norm2_weight ||
+                      spec.role == Role::final_norm_weight;
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (norm) values[i] = Scalar(1);
       if (spec.shape.size() > 1) values[i] = static_cast<Scalar>(deviation * normal(stream, i));
@@ -154,7 +161,8 @@ Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::sha
   return Decoder<Scalar>(a, std::move(stored), memory, std::move(threads));
 }
 
-/// Writes `model.safetensors` and `config.json` into the existing `folder`, as transformers names and lays them out.
+/// Writes `model.safetensors` and `config.json` into the existing `folder`, as transformers names and lays
+/// them out.
 ///
 /// `config` is that of the folder the model came from; its type is set to that of the weights.
 ///
@@ -164,7 +172,9 @@ void write_model(const std::filesystem::path& folder, const Decoder<Scalar>& dec
                  std::optional<DataType> store_as = std::nullopt) {
   const DataType type = store_as.value_or(data_type_of<Scalar>);
   config.erase("torch_dtype");
-  config["dtype"] = type == DataType::bfloat16 ? "bfloat16" : type == DataType::float64 ? "float64" : "float32";
+  config["dtype"] = type == DataType::bfloat16  ? "bfloat16"
+                    : type == DataType::float64 ? "float64"
+                                                : "float32";
   config["architectures"] = {"GPT2LMHeadModel"};
   write_durably(folder / "config.json", config.dump(2) + "\n");
   write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);

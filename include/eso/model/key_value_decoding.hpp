@@ -12,9 +12,9 @@ namespace eso {
 
 /// Texts being continued by a `Decoder`, with the keys and values of everything before: a `Decoding`.
 ///
-/// The keys and values of a prompt are computed and kept once, however many rows continue it; a row keeps those of
-/// its own tokens. Each step is one product a weight matrix over all live rows, and one product a head and prompt
-/// over the rows that share it. The decoder must outlive this and keep its weights.
+/// The keys and values of a prompt are computed and kept once, however many rows continue it; a row keeps
+/// those of its own tokens. Each step is one product a weight matrix over all live rows, and one product a
+/// head and prompt over the rows that share it. The decoder must outlive this and keep its weights.
 template <class Scalar>
 class KeyValueDecoding {
  public:
@@ -24,7 +24,8 @@ class KeyValueDecoding {
     check(batch, model.vocabulary_size(), model.context_length(), "Decoder::decode");
     for (const Prompt& prompt : prompts) {
       if (static_cast<Index>(prompt.tokens.size()) > model.context_length()) {
-        throw input_error("Decoder::decode", "a prompt exceeds the context", fmt::format("{} tokens", prompt.tokens.size()),
+        throw input_error("Decoder::decode", "a prompt exceeds the context",
+                          fmt::format("{} tokens", prompt.tokens.size()),
                           fmt::format("at most {}", model.context_length()));
       }
     }
@@ -34,7 +35,8 @@ class KeyValueDecoding {
   /// (live rows, V)
   const RowMatrix<Scalar>& logits() const { return logits_; }
 
-  /// New row i continues old row `parents[i]` with `tokens[i]`. Old rows that are nobody's parent are dropped.
+  /// New row i continues old row `parents[i]` with `tokens[i]`. Old rows that are nobody's parent are
+  /// dropped.
   void advance(std::span<const Index> parents, std::span<const TokenId> tokens) {
     require(parents.size() == tokens.size(), "Decoding::advance", "needs a token for each parent");
     fork(parents);
@@ -42,11 +44,13 @@ class KeyValueDecoding {
     std::vector<Index> positions;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       if (fed[i] < 0 || fed[i] >= model_->vocabulary_size()) {
-        throw input_error("Decoding::advance", "a token is outside the vocabulary", fmt::format("{}", fed[i]));
+        throw input_error("Decoding::advance", "a token is outside the vocabulary",
+                          fmt::format("{}", fed[i]));
       }
       positions.push_back(prompts_[static_cast<std::size_t>(rows_[i].prompt)].size() + rows_[i].length);
       if (positions.back() >= model_->context_length()) {
-        throw input_error("Decoding::advance", "the context is full", fmt::format("position {}", positions.back()));
+        throw input_error("Decoding::advance", "the context is full",
+                          fmt::format("position {}", positions.back()));
       }
       reserve(rows_[i]);
     }
@@ -57,14 +61,16 @@ class KeyValueDecoding {
     RowMatrix<Scalar> x, embedded;
     model_->embed(fed, positions, x, embedded);
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
-      model_->forward_layer(layer, positions, x, saved_, [&](const Attention<Scalar>& a) { attend(layer, a); });
+      model_->forward_layer(layer, positions, x, saved_,
+                            [&](const Attention<Scalar>& a) { attend(layer, a); });
     }
     for (Row& row : rows_) ++row.length;
     finish(x);
   }
 
  private:
-  /// A live row: which prompt it continues and the keys and values of its own tokens, (layers, 2, capacity, H).
+  /// A live row: which prompt it continues and the keys and values of its own tokens, (layers, 2, capacity,
+  /// H).
   struct Row {
     Index prompt = 0, length = 0, capacity = 0;
     std::vector<Scalar> memory;
@@ -152,7 +158,9 @@ class KeyValueDecoding {
     saved_.attended.resize(saved_.qkv.rows(), width());
     std::vector<Index> runs;  // where a run of rows of one prompt begins
     for (Index i = 0; i < static_cast<Index>(rows_.size()); ++i) {
-      if (i == 0 || rows_[static_cast<std::size_t>(i)].prompt != rows_[static_cast<std::size_t>(i) - 1].prompt) runs.push_back(i);
+      if (i == 0 ||
+          rows_[static_cast<std::size_t>(i)].prompt != rows_[static_cast<std::size_t>(i) - 1].prompt)
+        runs.push_back(i);
     }
     runs.push_back(static_cast<Index>(rows_.size()));
     model_->threads_->for_each(static_cast<Index>(runs.size()) - 1, [&](Index run) {
@@ -163,13 +171,15 @@ class KeyValueDecoding {
   }
 
   void attend_run(Index layer, const Attention<Scalar>& a, Index h, Index begin, Index end) {
-    const Packing::Segment prompt = prompts_[static_cast<std::size_t>(rows_[static_cast<std::size_t>(begin)].prompt)];
+    const Packing::Segment prompt =
+        prompts_[static_cast<std::size_t>(rows_[static_cast<std::size_t>(begin)].prompt)];
     const Index w = a.width(), H = width(), shared = prompt.size();
     const auto queries = saved_.qkv.block(begin, a.query_column(h), end - begin, w);
     auto out = saved_.attended.block(begin, h * w, end - begin, w);
     RowMatrix<Scalar> scores(end - begin, shared);
-    scores.noalias() = a.scale() * queries *
-                       keys_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose();
+    scores.noalias() =
+        a.scale() * queries *
+        keys_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose();
     for (Index i = 0; i < end - begin; ++i) {
       Row& row = rows_[static_cast<std::size_t>(begin + i)];
       const Index count = row.length + 1;

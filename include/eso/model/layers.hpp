@@ -62,7 +62,8 @@ struct Linear {
         product(ConstRowMap<Scalar>(weight.value, out, in).middleRows(column, columns).transpose());
       }
       if (bias.value) {
-        block.rowwise() += Eigen::Map<const Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.value + column, columns);
+        block.rowwise() +=
+            Eigen::Map<const Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.value + column, columns);
       }
     };
     if (x.rows() >= 64 * threads.count()) {
@@ -96,9 +97,11 @@ struct Linear {
     threads.for_ranges(out, 64, [&](Index begin, Index end) {
       const auto d_columns = d_y.middleCols(begin, end - begin);
       if (in_out) {
-        RowMap<Scalar>(weight.gradient, in, out).middleCols(begin, end - begin).noalias() += x.transpose() * d_columns;
+        RowMap<Scalar>(weight.gradient, in, out).middleCols(begin, end - begin).noalias() +=
+            x.transpose() * d_columns;
       } else {
-        RowMap<Scalar>(weight.gradient, out, in).middleRows(begin, end - begin).noalias() += d_columns.transpose() * x;
+        RowMap<Scalar>(weight.gradient, out, in).middleRows(begin, end - begin).noalias() +=
+            d_columns.transpose() * x;
       }
       if (bias.value) {
         Eigen::Map<Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.gradient + begin, end - begin) +=
@@ -108,8 +111,8 @@ struct Linear {
   }
 };
 
-/// Layer normalisation over the columns: (x - mean) / sqrt(variance + epsilon) * weight + bias, with the biased
-/// variance (Ba et al. 2016, arXiv 1607.06450).
+/// Layer normalisation over the columns: (x - mean) / sqrt(variance + epsilon) * weight + bias, with the
+/// biased variance (Ba et al. 2016, arXiv 1607.06450).
 template <class Scalar>
 struct LayerNorm {
   Weight<Scalar> weight, bias;
@@ -133,7 +136,8 @@ struct LayerNorm {
     const Eigen::Map<const RowArray<Scalar>> w(weight.value, columns);
     // One sum a chunk of rows, added in the order of the chunks: the same for every number of threads.
     const Index chunk = 256, chunks = (x.rows() + chunk - 1) / chunk;
-    RowMatrix<Scalar> d_w = RowMatrix<Scalar>::Zero(chunks, columns), d_b = RowMatrix<Scalar>::Zero(chunks, columns);
+    RowMatrix<Scalar> d_w = RowMatrix<Scalar>::Zero(chunks, columns),
+                      d_b = RowMatrix<Scalar>::Zero(chunks, columns);
     threads.for_each(chunks, [&](Index c) {
       RowArray<Scalar> normal(columns), scaled(columns);
       for (Index row = c * chunk; row < std::min(x.rows(), (c + 1) * chunk); ++row) {
@@ -173,14 +177,17 @@ void activate(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y,
       auto out = y.row(row).array();
       switch (kind) {
         case Activation::gelu_tanh:
-          out = Scalar(0.5) * in * (Scalar(1) + (root * in * (Scalar(1) + Scalar(0.044715) * in.square())).tanh());
+          out = Scalar(0.5) * in *
+                (Scalar(1) + (root * in * (Scalar(1) + Scalar(0.044715) * in.square())).tanh());
           break;
         case Activation::gelu:
           for (Index i = 0; i < in.size(); ++i) {
             out(i) = Scalar(0.5) * in(i) * (Scalar(1) + std::erf(in(i) / std::numbers::sqrt2_v<Scalar>));
           }
           break;
-        case Activation::relu: out = in.max(Scalar(0)); break;
+        case Activation::relu:
+          out = in.max(Scalar(0));
+          break;
       }
     }
   });
@@ -205,10 +212,12 @@ void activate_backward(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Sc
         case Activation::gelu:
           for (Index i = 0; i < in.size(); ++i) {
             out(i) *= Scalar(0.5) * (Scalar(1) + std::erf(in(i) / std::numbers::sqrt2_v<Scalar>)) +
-                      in(i) * density * std::exp(Scalar(-0.5) * in(i) * in(i));
+                      in(i)*density * std::exp(Scalar(-0.5) * in(i)*in(i));
           }
           break;
-        case Activation::relu: out = (in > Scalar(0)).select(out, Scalar(0)); break;
+        case Activation::relu:
+          out = (in > Scalar(0)).select(out, Scalar(0));
+          break;
       }
     }
   });
@@ -226,8 +235,9 @@ void rotate(const Architecture& a, const std::vector<Index>& positions, bool bac
   threads.for_ranges(qkv.rows(), 8, [&](Index begin, Index end) {
     for (Index row = begin; row < end; ++row) {
       for (Index i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(positions[static_cast<std::size_t>(row)]) *
-                             std::pow(a.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(a.rotary_width));
+        const double angle =
+            static_cast<double>(positions[static_cast<std::size_t>(row)]) *
+            std::pow(a.rotary_base, -2.0 * static_cast<double>(i) / static_cast<double>(a.rotary_width));
         const auto c = static_cast<Scalar>(std::cos(angle));
         const auto s = static_cast<Scalar>(back ? -std::sin(angle) : std::sin(angle));
         for (Index h = 0; h < a.heads; ++h) {

@@ -8,14 +8,14 @@
 
 namespace eso {
 
-/// A batch as one block of rows, a row a token that is fed to the model: each prompt once, then its responses one
-/// after the other, each without its last token (nothing is predicted from it).
+/// A batch as one block of rows, a row a token that is fed to the model: each prompt once, then its responses
+/// one after the other, each without its last token (nothing is predicted from it).
 ///
 ///     rows of a prompt:  p_0 ... p_{m-1} | a_1 ... a_{n-1} | b_1 ... b_{k-1} | ...
 ///     positions          0   ... m-1       m ...             m ...
 ///
-/// The row before a response's first token is the last of its prompt, so one row may predict the first tokens of
-/// all the prompt's responses.
+/// The row before a response's first token is the last of its prompt, so one row may predict the first tokens
+/// of all the prompt's responses.
 struct Packing {
   /// Consecutive rows of a prompt or of a response.
   struct Segment {

@@ -10,15 +10,15 @@
 
 namespace eso {
 
-/// Log-probabilities of chosen tokens under softmax(x E^T / temperature), and their gradient, without a (rows, V)
-/// array.
+/// Log-probabilities of chosen tokens under softmax(x E^T / temperature), and their gradient, without a
+/// (rows, V) array.
 ///
 ///     logp(target) = x_row . E_token / temperature - log sum over v of exp(x_row . E_v / temperature)
 ///
 /// The product runs over tiles of the vocabulary and blocks of rows; a running maximum and sum make the
-/// logarithm exact (Milakov and Gimelshein 2018, arXiv 1805.02867). The backward pass computes the tiles again:
-/// 8 M V H operations in all for M rows. Each thread owns a range of the vocabulary, so the gradient of E has one
-/// writer; memory beyond inputs and gradients is one tile and one (M, H) array a thread.
+/// logarithm exact (Milakov and Gimelshein 2018, arXiv 1805.02867). The backward pass computes the tiles
+/// again: 8 M V H operations in all for M rows. Each thread owns a range of the vocabulary, so the gradient
+/// of E has one writer; memory beyond inputs and gradients is one tile and one (M, H) array a thread.
 template <class Scalar>
 class VocabularyHead {
  public:
@@ -33,7 +33,8 @@ class VocabularyHead {
   void forward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, LogProbs& logp,
                std::vector<double>& log_sum, Threads& threads) const {
     const Index rows = x.rows(), parts = threads.count();
-    Eigen::ArrayXXd largest = Eigen::ArrayXXd::Constant(rows, parts, -std::numeric_limits<double>::infinity());
+    Eigen::ArrayXXd largest =
+        Eigen::ArrayXXd::Constant(rows, parts, -std::numeric_limits<double>::infinity());
     Eigen::ArrayXXd sum = Eigen::ArrayXXd::Zero(rows, parts);
     const std::vector<Index> first = first_target(targets, rows);
     threads.for_each(parts, [&](Index part) {
@@ -50,7 +51,8 @@ class VocabularyHead {
             m = static_cast<double>(top);
           }
           s += static_cast<double>((line - static_cast<Scalar>(m)).exp().sum());
-          for (Index k = first[static_cast<std::size_t>(row + i)]; k < first[static_cast<std::size_t>(row + i) + 1]; ++k) {
+          for (Index k = first[static_cast<std::size_t>(row + i)];
+               k < first[static_cast<std::size_t>(row + i) + 1]; ++k) {
             const Packing::Target& target = targets[static_cast<std::size_t>(k)];
             if (target.token >= v && target.token < v + columns) {
               logp(target.response, target.position) = static_cast<double>(line(target.token - v));
@@ -62,7 +64,8 @@ class VocabularyHead {
     log_sum.resize(static_cast<std::size_t>(rows));
     for (Index row = 0; row < rows; ++row) {
       const double m = largest.row(row).maxCoeff();
-      log_sum[static_cast<std::size_t>(row)] = m + std::log((sum.row(row) * (largest.row(row) - m).exp()).sum());
+      log_sum[static_cast<std::size_t>(row)] =
+          m + std::log((sum.row(row) * (largest.row(row) - m).exp()).sum());
     }
     for (const Packing::Target& target : targets) {
       double& value = logp(target.response, target.position);
@@ -72,8 +75,9 @@ class VocabularyHead {
   }
 
   /// Adds the gradient of E and gives that of x, from `d_logp` (N, R) at the targets.
-  void backward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, const LogProbs& d_logp,
-                const std::vector<double>& log_sum, RowMatrix<Scalar>& d_x, Threads& threads) const {
+  void backward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets,
+                const LogProbs& d_logp, const std::vector<double>& log_sum, RowMatrix<Scalar>& d_x,
+                Threads& threads) const {
     const Index rows = x.rows(), parts = threads.count();
     const std::vector<Index> first = first_target(targets, rows);
     std::vector<double> total(static_cast<std::size_t>(rows), 0.0);
@@ -139,7 +143,8 @@ class VocabularyHead {
   /// Where the targets of each row begin, with one entry more than rows.
   static std::vector<Index> first_target(const std::vector<Packing::Target>& targets, Index rows) {
     std::vector<Index> first(static_cast<std::size_t>(rows) + 1, static_cast<Index>(targets.size()));
-    for (std::size_t k = targets.size(); k > 0; --k) first[static_cast<std::size_t>(targets[k - 1].row)] = static_cast<Index>(k) - 1;
+    for (std::size_t k = targets.size(); k > 0; --k)
+      first[static_cast<std::size_t>(targets[k - 1].row)] = static_cast<Index>(k) - 1;
     return first;
   }
 };

@@ -14,17 +14,19 @@ namespace eso {
 /// A token drawn from a row of logits, and what is known of it.
 struct Draw {
   TokenId token = 0;
-  double logp = 0;           ///< log-probability at temperature 1, of the whole vocabulary, nats
-  double entropy = 0;        ///< of the distribution at temperature 1, nats
-  double entropy_drawn = 0;  ///< of the distribution that was drawn from; of temperature 1 for a greedy choice
+  double logp = 0;     ///< log-probability at temperature 1, of the whole vocabulary, nats
+  double entropy = 0;  ///< of the distribution at temperature 1, nats
+  double entropy_drawn =
+      0;  ///< of the distribution that was drawn from; of temperature 1 for a greedy choice
 };
 
-/// The distribution of the next token: softmax(logits / temperature), cut to the `top_k` largest logits (ties of
-/// the k-th kept) and then to the smallest set of largest probabilities that reaches `top_p`, and renormalised.
+/// The distribution of the next token: softmax(logits / temperature), cut to the `top_k` largest logits (ties
+/// of the k-th kept) and then to the smallest set of largest probabilities that reaches `top_p`, and
+/// renormalised.
 ///
-/// Order and ties are those of transformers' warpers. Temperature 0 is the most likely token, the lowest id among
-/// equals. A draw inverts the cumulative distribution in the order of the ids, so it depends on the logits and one
-/// uniform number alone. Cost O(V); with `top_p` below 1 O(V log V) in the kept tokens.
+/// Order and ties are those of transformers' warpers. Temperature 0 is the most likely token, the lowest id
+/// among equals. A draw inverts the cumulative distribution in the order of the ids, so it depends on the
+/// logits and one uniform number alone. Cost O(V); with `top_p` below 1 O(V log V) in the kept tokens.
 ///
 /// An object is a workspace of V numbers and may be used for many rows, by one thread at a time.
 template <class Scalar>
@@ -80,7 +82,8 @@ class Distribution {
     if (!by_count && top_p >= 1) return false;
     if (by_count) {
       sorted_ = weight_;
-      std::nth_element(sorted_.data(), sorted_.data() + (top_k - 1), sorted_.data() + count, std::greater<>());
+      std::nth_element(sorted_.data(), sorted_.data() + (top_k - 1), sorted_.data() + count,
+                       std::greater<>());
       const Scalar least = sorted_(top_k - 1);
       weight_ = (weight_ < least).select(Scalar(0), weight_);
     }
@@ -88,8 +91,8 @@ class Distribution {
     return true;
   }
 
-  /// Drops the smallest weights as long as they add up to no more than 1 - top_p; of equal ones the lower ids first,
-  /// as a stable ascending sort has them. The largest stays.
+  /// Drops the smallest weights as long as they add up to no more than 1 - top_p; of equal ones the lower ids
+  /// first, as a stable ascending sort has them. The largest stays.
   void cut_by_mass() {
     order_.clear();
     for (Index i = 0; i < weight_.size(); ++i) {

@@ -16,10 +16,10 @@ namespace eso {
 
 /// Draws one response per entry of `values` to each prompt, the j-th at the j-th temperature: a `Sampler`.
 ///
-/// Sample j of a prompt uses the random stream (seed, step, the prompt's example, j) and its t-th token the number t
-/// of it, so it does not depend on the other prompts, samples or their order. All live rows advance in one product a
-/// token; a row that ends leaves. A response ends with the end of sequence, after `max_tokens`, or where the context
-/// is full.
+/// Sample j of a prompt uses the random stream (seed, step, the prompt's example, j) and its t-th token the
+/// number t of it, so it does not depend on the other prompts, samples or their order. All live rows advance
+/// in one product a token; a row that ends leaves. A response ends with the end of sequence, after
+/// `max_tokens`, or where the context is full.
 ///
 /// Source: section 3.2 of the ESO paper (four temperatures 0.5, 1, 1.5, 2, one sample each).
 struct Temperatures {
@@ -47,10 +47,12 @@ struct Temperatures {
     std::vector<std::size_t> live;  // which response a live row is to become
     std::vector<Index> rows;        // and which row of the decoding it reads
     for (std::size_t n = 0; n < responses.size(); ++n) {
-      const Index length = static_cast<Index>(prompts[static_cast<std::size_t>(responses[n].prompt)].tokens.size());
+      const Index length =
+          static_cast<Index>(prompts[static_cast<std::size_t>(responses[n].prompt)].tokens.size());
       if (length >= generator.context_length()) {
         throw input_error("Temperatures", "a prompt leaves no room for a response in the context",
-                          fmt::format("{} tokens", length), fmt::format("at most {}", generator.context_length() - 1));
+                          fmt::format("{} tokens", length),
+                          fmt::format("at most {}", generator.context_length() - 1));
       }
       live.push_back(n);
       rows.push_back(responses[n].prompt);
@@ -66,8 +68,9 @@ struct Temperatures {
         const auto& prompt = prompts[static_cast<std::size_t>(response.prompt)];
         distribution.temperature = response.temperature;
         const auto& logits = decoding.logits();
-        append(response, distribution.draw(logits.data() + rows[i] * logits.cols(), logits.cols(),
-                                           uniform01(stream(seed, prompt, response), response.tokens.size())));
+        append(response,
+               distribution.draw(logits.data() + rows[i] * logits.cols(), logits.cols(),
+                                 uniform01(stream(seed, prompt, response), response.tokens.size())));
         response.finished = response.tokens.back() == generator.end_of_sequence();
         const auto length = static_cast<Index>(response.tokens.size());
         const bool full = static_cast<Index>(prompt.tokens.size()) + length >= generator.context_length();

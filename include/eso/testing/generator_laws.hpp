@@ -240,7 +240,7 @@ class GeneratorCheck {
     for (Index row = 0; row < rows; ++row) {
       const Text& text = texts[static_cast<std::size_t>(row)];
       Batch batch = one_text(text.prompt, {});
-      batch.responses.assign(compared_.size(), {.tokens = text.response});
+      batch.responses.assign(compared_.size(), plain_response(0, 0, text.response));
       for (std::size_t i = 0; i < compared_.size(); ++i) batch.responses[i].tokens.push_back(compared_[i]);
       const LogProbs expected = model_.log_probs(batch);
       check_shape(law, expected, batch);

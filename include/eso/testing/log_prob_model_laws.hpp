@@ -221,10 +221,10 @@ class LogProbModelCheck {
   /// Tokens moved from the front of a response to the end of its prompt leave the others as they are.
   void boundary(std::string_view law) {
     Dice dice(limits_.seed + 10);
-    check_boundary(law, dice.tokens(limits_.longest_prompt, limits_.vocabulary),
-                   dice.tokens(limits_.longest_response, limits_.vocabulary), limits_.longest_response - 1);
-    check_boundary(law, dice.tokens(1, limits_.vocabulary),
-                   dice.tokens(limits_.longest_response, limits_.vocabulary), limits_.longest_response - 1);
+    for (const Index length : {limits_.longest_prompt, Index{1}}) {
+      check_boundary(law, dice.tokens(length, limits_.vocabulary),
+                     dice.tokens(limits_.longest_response, limits_.vocabulary), limits_.longest_response - 1);
+    }
   }
 
   /// The values and gradients of the micro-batches are those of the whole, a prompt without responses
@@ -326,14 +326,8 @@ class LogProbModelCheck {
   void expect_same(std::string_view law, const Gradients& found, const Gradients& expected,
                    std::string_view what) {
     for (std::size_t array = 0; array < expected.size(); ++array) {
-      double largest = 0, difference = 0;
-      for (std::size_t i = 0; i < expected[array].size(); ++i) {
-        largest = std::max(largest, std::abs(expected[array][i]));
-        const double apart = std::abs(found[array][i] - expected[array][i]);
-        difference = std::isnan(apart) ? apart : std::max(difference, apart);
-        if (std::isnan(apart)) break;
-      }
-      report_.expect_near(law, difference, 0, 10 * limits_.tolerance * (1 + largest),
+      report_.expect_near(law, largest_difference(found[array], expected[array]), 0,
+                          10 * limits_.tolerance * (1 + largest_difference(expected[array], {})),
                           fmt::format("the largest difference of the gradient of array {} {}", array, what));
     }
   }

@@ -41,8 +41,8 @@ inline Batch random_loss_batch(const LossLaws& laws, std::uint64_t seed, LogProb
   Dice dice(seed);
   Batch batch;
   const auto respond = [&](Index prompt, Kind kind, Index sample) {
-    Response response{
-        .prompt = prompt, .kind = kind, .sample = sample, .tokens = dice.tokens(1 + dice.below(6), 50)};
+    Response response = plain_response(prompt, sample, dice.tokens(1 + dice.below(6), 50));
+    response.kind = kind;
     response.finished = dice.below(2) == 0;
     if (response.finished) response.tokens.back() = 50;
     response.reward = dice.between(0, 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -53,6 +54,17 @@ inline void add(Gradients& to, const Gradients& from) {
   for (std::size_t array = 0; array < to.size(); ++array) {
     for (std::size_t i = 0; i < to[array].size(); ++i) to[array][i] += from[array][i];
   }
+}
+
+/// Largest absolute difference of two arrays, missing numbers counting as 0; not a number if one is not.
+inline double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
+    const double apart = std::abs((i < a.size() ? a[i] : 0) - (i < b.size() ? b[i] : 0));
+    if (std::isnan(apart)) return apart;
+    largest = std::max(largest, apart);
+  }
+  return largest;
 }
 
 }  // namespace eso::testing

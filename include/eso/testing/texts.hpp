@@ -71,11 +71,20 @@ struct ModelLaws {
   }
 };
 
+/// A response of `Kind::sample` of which nothing but the tokens is known.
+inline Response plain_response(Index prompt, Index sample, Tokens tokens) {
+  Response response;
+  response.prompt = prompt;
+  response.sample = sample;
+  response.tokens = std::move(tokens);
+  return response;
+}
+
 /// A prompt and a response as a batch of their own.
 inline Batch one_text(Tokens prompt, Tokens response) {
   Batch batch;
   batch.prompts.push_back({.tokens = std::move(prompt)});
-  batch.responses.push_back({.tokens = std::move(response)});
+  batch.responses.push_back(plain_response(0, 0, std::move(response)));
   return batch;
 }
 
@@ -97,9 +106,8 @@ inline Batch random_batch(const ModelLaws& limits, std::uint64_t seed) {
                            1 + dice.below(limits.longest_response)};
   const Index prompts[] = {3, 0, 2, 0, 3, 0};
   for (std::size_t n = 0; n < std::size(lengths); ++n) {
-    batch.responses.push_back({.prompt = prompts[n],
-                               .sample = static_cast<Index>(n),
-                               .tokens = dice.tokens(lengths[n], limits.vocabulary)});
+    batch.responses.push_back(
+        plain_response(prompts[n], static_cast<Index>(n), dice.tokens(lengths[n], limits.vocabulary)));
   }
   return batch;
 }

@@ -113,9 +113,10 @@ class Nfc {
     std::size_t starter = marks.size();  // none yet
     for (const Mark mark : marks) {
       // blocked: something of the same or a higher class, or another starter, stands between
-      const bool adjacent = starter + 1 == kept;
-      const bool blocked = !adjacent && marks[kept - 1].combining_class >= mark.combining_class;
-      if (starter < kept && !blocked) {
+      const auto reaches_starter = [&] {
+        return starter + 1 == kept || marks[kept - 1].combining_class < mark.combining_class;
+      };
+      if (starter < kept && reaches_starter()) {
         if (const char32_t joined = composite(marks[starter].code_point, mark.code_point); joined != 0) {
           marks[starter].code_point = joined;
           continue;

@@ -44,7 +44,8 @@ inline ActiveEpochs active_epochs_named(std::string_view name) {
       return ActiveEpochs::from(epoch - 1);
     }
   }
-  throw input_error("--active-epochs", "unknown", std::string(name), "last, all, all-but-last or from:E with E from 1");
+  throw input_error("--active-epochs", "unknown", std::string(name),
+                    "last, all, all-but-last or from:E with E from 1");
 }
 
 }  // namespace eso

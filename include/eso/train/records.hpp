@@ -18,11 +18,11 @@ namespace eso {
 
 /// What the samples of a step look like together: responses of `Kind::sample` alone.
 struct SampleStatistics {
-  double reward = 0, reward_std = 0;           ///< over all samples; std with n - 1
-  double entropy = 0;                          ///< mean over response tokens at temperature 1, nats
-  double mean_length = 0, clipped_ratio = 0;   ///< tokens; share of samples without an end of sequence
+  double reward = 0, reward_std = 0;          ///< over all samples; std with n - 1
+  double entropy = 0;                         ///< mean over response tokens at temperature 1, nats
+  double mean_length = 0, clipped_ratio = 0;  ///< tokens; share of samples without an end of sequence
   Index min_length = 0, max_length = 0;
-  double frac_reward_zero_std = 0;             ///< share of prompts whose samples have equal rewards
+  double frac_reward_zero_std = 0;  ///< share of prompts whose samples have equal rewards
 };
 
 /// Statistics of the samples of a scored batch; nothing if it has none. O(N P).
@@ -60,8 +60,8 @@ inline std::optional<SampleStatistics> sample_statistics(const Batch& batch) {
   return s;
 }
 
-/// A step as an object of `metrics.jsonl`, under the names that TRL uses where it has them. Numbers that are not
-/// finite become null.
+/// A step as an object of `metrics.jsonl`, under the names that TRL uses where it has them. Numbers that are
+/// not finite become null.
 inline nlohmann::ordered_json metrics_record(const Step& step) {
   nlohmann::ordered_json record{{"step", step.number}, {"epoch", step.epoch}, {"loss", step.loss}};
   for (const auto& [name, value] : step.parts) record["loss/" + name] = value;
@@ -89,8 +89,9 @@ inline nlohmann::ordered_json metrics_record(const Step& step) {
   return record;
 }
 
-/// The drawn responses of a step as objects of `completions.jsonl`: as the examples stand in the batch, then by kind
-/// and sample. `advantage` is the reward minus the mean of the prompt's samples, null for a greedy response.
+/// The drawn responses of a step as objects of `completions.jsonl`: as the examples stand in the batch, then
+/// by kind and sample. `advantage` is the reward minus the mean of the prompt's samples, null for a greedy
+/// response.
 template <Tokenizer T>
 std::vector<nlohmann::ordered_json> completion_records(const Step& step, const T& tokenizer) {
   std::vector<nlohmann::ordered_json> records;

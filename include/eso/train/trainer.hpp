@@ -41,19 +41,20 @@ struct StepTimes {
 
 /// What one step of a run did; what observers see.
 struct Step {
-  std::int64_t number = 0;  ///< 1-based
-  std::int64_t steps = 0;   ///< of the whole run
-  double epoch = 0;         ///< examples seen / examples
-  bool active = false;      ///< the method beside SFT was on
-  double loss = 0;          ///< the objective on the step's batch before the update
+  std::int64_t number = 0;                            ///< 1-based
+  std::int64_t steps = 0;                             ///< of the whole run
+  double epoch = 0;                                   ///< examples seen / examples
+  bool active = false;                                ///< the method beside SFT was on
+  double loss = 0;                                    ///< the objective on the step's batch before the update
   std::vector<std::pair<std::string, double>> parts;  ///< named parts of it, without their weights
   double gradient_norm = 0;                           ///< before clipping
   double learning_rate = 0;
   bool updated = false;     ///< false: loss or gradient was not finite, and the parameters were left alone
   std::int64_t tokens = 0;  ///< ids of prompts and responses through the model so far
-  double reward = std::numeric_limits<double>::quiet_NaN();  ///< mean over the samples; not a number without any
-  Batch batch;                           ///< with the rewards
-  std::vector<const Example*> examples;  ///< (P) what the prompts come from
+  double reward =
+      std::numeric_limits<double>::quiet_NaN();  ///< mean over the samples; not a number without any
+  Batch batch;                                   ///< with the rewards
+  std::vector<const Example*> examples;          ///< (P) what the prompts come from
   StepTimes times;
 };
 
@@ -66,7 +67,9 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
   for (Response& response : batch.responses) {
     if (response.kind == Kind::sample || response.kind == Kind::greedy) drawn.push_back(&response);
   }
-  const auto example_of = [&](const Response& response) { return examples[static_cast<std::size_t>(response.prompt)]; };
+  const auto example_of = [&](const Response& response) {
+    return examples[static_cast<std::size_t>(response.prompt)];
+  };
   if constexpr (requires(const Response& r, const Example& e) { reward(r, e); }) {
     for (Response* response : drawn) response->reward = reward(*response, *example_of(*response));
   } else {
@@ -79,8 +82,9 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
   }
   for (const Response* response : drawn) {
     if (!std::isfinite(response->reward)) {
-      throw input_error("reward", fmt::format("of sample {} of example {} is not finite", response->sample,
-                                              example_of(*response)->number),
+      throw input_error("reward",
+                        fmt::format("of sample {} of example {} is not finite", response->sample,
+                                    example_of(*response)->number),
                         fmt::format("{}", response->reward));
     }
   }
@@ -90,10 +94,10 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
 ///
 ///     prompts -> responses -> rewards -> log-probabilities -> value, d_logp -> gradients -> parameters
 ///
-/// A step is one update over `batch_size` examples. `micro_batch_size` prompts go through the model at once, each
-/// with all its responses, and change nothing beyond rounding. While the method is not active nothing is sampled and
-/// the loss is told so. Everything drawn follows from (seed, step, example), so a run that sets `steps_done` and
-/// `tokens_seen` and restores model and optimizer goes on bit for bit.
+/// A step is one update over `batch_size` examples. `micro_batch_size` prompts go through the model at once,
+/// each with all its responses, and change nothing beyond rounding. While the method is not active nothing is
+/// sampled and the loss is told so. Everything drawn follows from (seed, step, example), so a run that sets
+/// `steps_done` and `tokens_seen` and restores model and optimizer goes on bit for bit.
 ///
 /// Settings are public members. It uses nothing that a user cannot call: `step` may be copied and changed.
 template <LogProbModel M, class S, Reward R, Loss L, Optimizer<M> O>
@@ -110,20 +114,20 @@ class Trainer {
   Index batch_size = 16;
   Index micro_batch_size = 0;  ///< prompts through the model at once; 0: the batch
   ActiveEpochs active_epochs = {};
-  Schedule schedule = {};      ///< its `total_steps` of 0 becomes the run's number of steps
-  double clip_norm = 1;        ///< 0: off
+  Schedule schedule = {};  ///< its `total_steps` of 0 becomes the run's number of steps
+  double clip_norm = 1;    ///< 0: off
   std::uint64_t seed = 0;
   bool shuffle = true;
   std::int64_t max_steps = 0;  ///< 0: all epochs
 
-  /// Called with the scored batch before the loss sees it, if given: to add log-probabilities of a reference or of
-  /// the old policy, or a penalty to the rewards.
+  /// Called with the scored batch before the loss sees it, if given: to add log-probabilities of a reference
+  /// or of the old policy, or a penalty to the rewards.
   std::function<void(Batch&)> prepare = {};
-  /// Called between the parts of a step, if given. It may throw to abandon the step: until the update nothing of the
-  /// model has changed.
+  /// Called between the parts of a step, if given. It may throw to abandon the step: until the update nothing
+  /// of the model has changed.
   std::function<void()> between = {};
 
-  std::int64_t steps_done = 0;   ///< where the run stands
+  std::int64_t steps_done = 0;  ///< where the run stands
   std::int64_t tokens_seen = 0;
 
   Trainer(M& trained, S drawn_by, R rewarded_by, L minimised, O updated_by)
@@ -143,9 +147,14 @@ class Trainer {
     return max_steps > 0 ? std::min(max_steps, all) : all;
   }
 
+  std::int64_t steps_per_epoch(std::size_t count) const {
+    return static_cast<std::int64_t>(batches(count).steps_per_epoch());
+  }
+
   class Run;
 
-  /// The steps from `steps_done` on, computed one by one as they are asked for: `for (const Step& s : trainer.run(e))`.
+  /// The steps from `steps_done` on, computed one by one as they are asked for: `for (const Step& s :
+  /// trainer.run(e))`.
   Run run(std::span<const Example> examples) { return Run(*this, examples); }
 
   /// Runs to the end; every observer sees every step.
@@ -187,7 +196,10 @@ class Trainer<M, S, R, L, O>::Run {
   };
 
   Run(Trainer& trainer, std::span<const Example> examples)
-      : trainer_(trainer), examples_(examples), batches_(trainer.batches(examples.size())), schedule_(trainer.schedule) {
+      : trainer_(trainer),
+        examples_(examples),
+        batches_(trainer.batches(examples.size())),
+        schedule_(trainer.schedule) {
     step_.steps = trainer.steps(examples.size());
     if (schedule_.total_steps == 0) schedule_.total_steps = step_.steps;
   }
@@ -287,8 +299,10 @@ class Trainer<M, S, R, L, O>::Run {
       lap(since, step_.times.backward);
       add(result);
     }
-    for (const Prompt& prompt : whole.prompts) trainer_.tokens_seen += static_cast<std::int64_t>(prompt.tokens.size());
-    for (const Response& r : whole.responses) trainer_.tokens_seen += static_cast<std::int64_t>(r.tokens.size());
+    for (const Prompt& prompt : whole.prompts)
+      trainer_.tokens_seen += static_cast<std::int64_t>(prompt.tokens.size());
+    for (const Response& r : whole.responses)
+      trainer_.tokens_seen += static_cast<std::int64_t>(r.tokens.size());
     step_.tokens = trainer_.tokens_seen;
   }
 
@@ -310,7 +324,8 @@ class Trainer<M, S, R, L, O>::Run {
     step_.gradient_norm = global_norm(parameters);
     step_.updated = std::isfinite(step_.gradient_norm) && std::isfinite(step_.loss);
     if (step_.updated) {
-      trainer_.optimizer.update(parameters, step_.learning_rate, clip_scale(step_.gradient_norm, trainer_.clip_norm));
+      trainer_.optimizer.update(parameters, step_.learning_rate,
+                                clip_scale(step_.gradient_norm, trainer_.clip_norm));
     }
     lap(since, step_.times.update);
   }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#include "compare.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "eso/text/json_file.hpp"
+#include "eso/train/active_epochs.hpp"
+#include "eso/train/checkpoint.hpp"
+#include "eso/train/durable_file.hpp"
+#include "program.hpp"
+
+namespace eso_program {
+namespace {
+
+/// A name that may be a folder.
+void check_name(const std::string& name) {
+  const bool usable = !name.empty() && name.size() <= 64 && name[0] != '.' &&
+                      std::all_of(name.begin(), name.end(), [](char c) {
+                        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                               c == '-' || c == '_' || c == '.';
+                      });
+  if (!usable) {
+    throw eso::input_error("--arm", "the name of an arm is not usable", "\"" + name + "\"",
+                           "up to 64 letters, digits, '-', '_' and '.'");
+  }
+}
+
+ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const std::string& differs) {
+  check_name(name);
+  ComparedArm arm{name, differs, flags.common};
+  CLI::App app;
+  FlagSet set(app);
+  add_train_flags(set, arm.flags);
+  try {
+    app.parse(differs, false);
+  } catch (const CLI::ParseError& error) {
+    throw eso::input_error("--arm", fmt::format("{}: {}", name, error.what()));
+  }
+  for (const char* flag : {"output", "seed"}) {
+    if (set.given(flag)) {
+      throw eso::input_error("--arm", fmt::format("{}: --{} belongs to the whole comparison", name, flag));
+    }
+  }
+  arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
+  check_train_flags(arm.flags);
+  return arm;
+}
+
+/// The flags that decide what an arm does before its method is on, as text.
+std::string shared_key(TrainFlags flags, std::uint64_t seed) {
+  const TrainFlags none;
+  flags.seed = seed;
+  flags.method = "sft";
+  flags.output = "run";
+  flags.keep_checkpoints = 0;
+  flags.active_epochs = none.active_epochs;
+  flags.temperatures = none.temperatures;
+  flags.reward = none.reward;
+  flags.eso_lambda = none.eso_lambda;
+  flags.eso_baseline = none.eso_baseline;
+  flags.eso_advantage_norm = none.eso_advantage_norm;
+  flags.eso_token_reduce = none.eso_token_reduce;
+  flags.eso_sample_reduce = none.eso_sample_reduce;
+  flags.eso_batch_reduce = none.eso_batch_reduce;
+  flags.eso_min_mean_reward = none.eso_min_mean_reward;
+  flags.eso_without_eos = none.eso_without_eos;
+  flags.eso_sigma = none.eso_sigma;
+  return config_of(flags);
+}
+
+/// The first 0-based epoch in which the arm's method is on; the number of epochs for SFT.
+std::int64_t first_active(const TrainFlags& flags) {
+  if (flags.method == "sft") return flags.epochs;
+  const eso::ActiveEpochs active = eso::active_epochs_named(flags.active_epochs);
+  for (std::int64_t epoch = 0; epoch < flags.epochs; ++epoch) {
+    if (active(epoch, flags.epochs)) return epoch;
+  }
+  return flags.epochs;
+}
+
+/// Makes the directory of a run that is to go on after the steps that it shares with `from`.
+void copy_shared_steps(const std::filesystem::path& from, std::int64_t step, const TrainFlags& flags) {
+  const std::filesystem::path to = flags.output;
+  const std::string name = fmt::format("step-{}", step);
+  const eso::LoadedCheckpoint checkpoint = eso::load_checkpoint(from / "checkpoints" / name);
+  std::error_code error;
+  std::filesystem::create_directories(to / "checkpoints", error);
+  if (!error) {
+    std::filesystem::copy(from / "checkpoints" / name, to / "checkpoints" / name,
+                          std::filesystem::copy_options::recursive, error);
+  }
+  if (error) throw eso::system_error(to.string(), "cannot copy the shared steps", error.value());
+  for (const auto& [file, counter] :
+       {std::pair("metrics.jsonl", "metrics_bytes"), std::pair("completions.jsonl", "completions_bytes")}) {
+    const std::string records = eso::read_file(from / file);
+    eso::write_durably(
+        to / file, std::string_view(records).substr(0, checkpoint.counters.at(counter).get<std::size_t>()));
+  }
+  eso::write_durably(to / "config.toml", config_of(flags));
+}
+
+}  // namespace
+
+std::vector<ComparedArm> arms_of(const CompareFlags& flags) {
+  std::vector<ComparedArm> arms;
+  for (const std::string& method : flags.methods)
+    arms.push_back(make_arm(flags, method, "--method " + method));
+  for (const std::string& text : flags.arms) {
+    const std::size_t colon = text.find(':');
+    if (colon == std::string::npos)
+      throw eso::input_error("--arm", "has no colon", "\"" + text + "\"", "\"NAME: FLAGS\"");
+    std::string differs = text.substr(colon + 1);
+    differs.erase(0, differs.find_first_not_of(' '));
+    arms.push_back(make_arm(flags, text.substr(0, colon), differs));
+  }
+  if (arms.empty())
+    throw eso::input_error("--methods", "there is no arm to compare", {}, "--methods or --arm");
+  std::set<std::string> names;
+  for (const ComparedArm& arm : arms) {
+    if (!names.insert(arm.name).second) throw eso::input_error("--arm", "two arms have one name", arm.name);
+    if (arm.flags.method == "pretrain")
+      throw eso::input_error("--arm", "pretrain cannot be compared", arm.name);
+  }
+  return arms;
+}
+
+std::filesystem::path ArmTrainer::run_of(const std::filesystem::path& directory, const std::string& arm,
+                                         std::uint64_t seed) {
+  return directory / arm / fmt::format("seed-{}", seed);
+}
+
+/// Epochs that all arms of this key have in common; 0 if there is but one.
+std::int64_t ArmTrainer::shared_epochs(const std::string& key, std::uint64_t seed) const {
+  std::int64_t arms = 0, epochs = std::numeric_limits<std::int64_t>::max();
+  for (const ComparedArm& arm : arms_) {
+    if (shared_key(arm.flags, seed) != key) continue;
+    ++arms;
+    epochs = std::min(epochs, first_active(arm.flags));
+  }
+  return arms > 1 ? epochs : 0;
+}
+
+double ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::string& title) {
+  TrainFlags flags = arm.flags;
+  flags.seed = seed;
+  flags.output = run_of(directory_, arm.name, seed).string();
+  flags.keep_checkpoints = 0;
+  TrainHooks hooks{.save_after_epochs = 0, .title = title};
+  const std::string key = shared_key(flags, seed);
+  if (const auto known = shared_.find(key); known != shared_.end()) {
+    copy_shared_steps(known->second.run, known->second.step, flags);
+    return known->second.seconds + eso_program::resume(flags.output, hooks).seconds;
+  }
+  hooks.save_after_epochs = shared_epochs(key, seed);
+  const TrainResult result = eso_program::train(flags, hooks);
+  if (result.saved_step > 0) shared_[key] = {flags.output, result.saved_step, result.saved_seconds};
+  return result.seconds;
+}
+
+}  // namespace eso_program

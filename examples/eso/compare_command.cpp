@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "compare.hpp"
+#include "eso/data/formats.hpp"
+#include "eso/eval/bootstrap.hpp"
+#include "eso/eval/statistics.hpp"
+#include "eso/train/directory_lock.hpp"
+#include "eso/train/durable_file.hpp"
+#include "evaluate.hpp"
+#include "model_folder.hpp"
+#include "program.hpp"
+#include "report/report.hpp"
+#include "run_directory.hpp"
+
+namespace eso_program {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What was found for one arm and training seed.
+struct Evaluated {
+  std::vector<EvaluatedTemperature> temperatures, curve;
+  double nll = 0, seconds = 0;
+  std::filesystem::path run;
+};
+
+std::vector<eso::Example> evaluation_examples(const CompareFlags& f, const AnyModel& model,
+                                              const eso::ByteLevelBpe& tokenizer) {
+  const std::vector<std::filesystem::path> files(f.evaluation_data.begin(), f.evaluation_data.end());
+  const auto texts = eso::read_examples(files, eso::format_named(f.common.format, "--format"));
+  eso::Tokenised result = eso::tokenise(texts, tokenizer, model.end_of_sequence(), f.common.max_prompt_tokens,
+                                        f.common.max_response_tokens, model.context_length());
+  const std::size_t dropped = result.too_long_prompts + result.beyond_context;
+  if (dropped > 0) say("evaluation: dropped {} examples that are too long", dropped);
+  if (f.examples > 0 && result.examples.size() > static_cast<std::size_t>(f.examples)) {
+    result.examples.resize(static_cast<std::size_t>(f.examples));
+  }
+  if (result.examples.empty()) throw eso::input_error(f.evaluation_data.front(), "no example to evaluate on");
+  return std::move(result.examples);
+}
+
+/// Mean ROUGE of the first `words` words of each prompt.
+Json lead_baseline(const std::vector<eso::Example>& examples, std::int64_t words) {
+  if (words <= 0) return nullptr;
+  double sums[3] = {0, 0, 0};
+  for (const eso::Example& example : examples) {
+    std::istringstream text(example.prompt_text);
+    std::string lead, word;
+    for (std::int64_t i = 0; i < words && text >> word; ++i) lead += (i ? " " : "") + word;
+    const eso::RougeScores scores = eso::Rouge{.stemmer = true}(example.reference, lead);
+    sums[0] += scores.rouge1.f1, sums[1] += scores.rouge2.f1, sums[2] += scores.rougeL.f1;
+  }
+  const auto n = static_cast<double>(examples.size());
+  return {{"words", words}, {"rouge1", sums[0] / n}, {"rouge2", sums[1] / n}, {"rougeL", sums[2] / n}};
+}
+
+/// ROUGE-L of each example at a temperature, averaged over sampling and training seeds.
+std::vector<double> mean_rouge_l(const std::vector<Evaluated>& runs, std::size_t temperature) {
+  std::vector<double> mean;
+  double passes = 0;
+  for (const Evaluated& run : runs) {
+    for (const EvaluatedSeed& pass : run.temperatures[temperature].passes) {
+      const std::vector<double> values = pass.rouge_l();
+      mean.resize(values.size(), 0.0);
+      for (std::size_t i = 0; i < values.size(); ++i) mean[i] += values[i];
+      ++passes;
+    }
+  }
+  for (double& value : mean) value /= passes;
+  return mean;
+}
+
+Json paired(const CompareFlags& f, const std::vector<Evaluated>& arm,
+            const std::vector<Evaluated>& baseline) {
+  Json list = Json::array();
+  for (std::size_t t = 0; t < f.temperature.size(); ++t) {
+    const auto d = eso::paired_bootstrap(mean_rouge_l(arm, t), mean_rouge_l(baseline, t), 10000, 0);
+    list.push_back({{"temperature", f.temperature[t]},
+                    {"difference", d.difference},
+                    {"standard_error", d.standard_error},
+                    {"low", d.low},
+                    {"high", d.high}});
+  }
+  return list;
+}
+
+Json method_record(const ComparedArm& arm, const std::vector<Evaluated>& runs, const CompareFlags& f,
+                   std::size_t examples, const std::filesystem::path& directory) {
+  Json record{{"flags", arm.differs},   {"method", arm.flags.method},     {"eval", Json::array()},
+              {"curve", Json::array()}, {"train_seconds", Json::array()}, {"runs", Json::array()}};
+  for (const Evaluated& run : runs) {
+    Json results = Json::array(), curve = Json::array();
+    for (const EvaluatedTemperature& t : run.temperatures) results.push_back(t.json());
+    for (const EvaluatedTemperature& t : run.curve) {
+      const EvaluatedSeed& pass = t.passes.front();
+      const double rouge_l = pass.mean([](const EvaluatedResponse& r) { return r.scores.rougeL.f1; });
+      curve.push_back({{"temperature", t.temperature}, {"rougeL", rouge_l}, {"entropy", pass.entropy()}});
+    }
+    const std::string relative = std::filesystem::relative(run.run, directory).string();
+    record["eval"].push_back({{"model", relative + "/model"},
+                              {"data", fmt::format("{}", fmt::join(f.evaluation_data, ", "))},
+                              {"examples", examples},
+                              {"nll", run.nll},
+                              {"results", results}});
+    record["curve"].push_back(curve);
+    record["train_seconds"].push_back(run.seconds);
+    record["runs"].push_back(relative);
+  }
+  return record;
+}
+
+/// The first evaluation examples with each arm's greedy response and its first sample at temperature 1.
+Json example_records(const std::vector<ComparedArm>& arms, const std::vector<std::vector<Evaluated>>& runs,
+                     const std::vector<eso::Example>& examples) {
+  Json list = Json::array();
+  for (std::size_t i = 0; i < std::min<std::size_t>(10, examples.size()); ++i) {
+    Json responses;
+    for (std::size_t a = 0; a < arms.size(); ++a) {
+      for (const EvaluatedTemperature& t : runs[a].front().temperatures) {
+        if (t.temperature != 0 && t.temperature != 1) continue;
+        const EvaluatedResponse& response = t.passes.front().responses[i];
+        responses[arms[a].name][t.temperature == 0 ? "greedy" : "sampled"] = {
+            {"text", response.text}, {"rougeL", response.scores.rougeL.f1}};
+      }
+    }
+    list.push_back({{"example", examples[i].number},
+                    {"prompt", examples[i].prompt_text},
+                    {"reference", examples[i].reference},
+                    {"responses", responses}});
+  }
+  return list;
+}
+
+/// Loads what a run made and evaluates it.
+Evaluated evaluate_run(const CompareFlags& f, const std::filesystem::path& run, double seconds,
+                       const std::string& title) {
+  ModelFolder folder = open_model_folder(f.common.backend, run / "model", make_threads(f.common.threads));
+  const std::vector<eso::Example> examples = evaluation_examples(f, folder.model, folder.needed_tokenizer());
+  EvaluationSettings settings{.temperatures = f.temperature,
+                              .seeds = f.seeds,
+                              .max_response_tokens = f.common.max_response_tokens,
+                              .batch_size = f.evaluation_batch_size,
+                              .title = title + "evaluation  "};
+  Evaluated evaluated{.temperatures = evaluate(folder.model, *folder.tokenizer, examples, settings),
+                      .curve = {},
+                      .nll = 0,
+                      .seconds = seconds,
+                      .run = run};
+  settings.temperatures = f.curve;
+  settings.seeds = {f.seeds.front()};
+  settings.title = title + "curve  ";
+  evaluated.curve = evaluate(folder.model, *folder.tokenizer, examples, settings);
+  for (const EvaluatedTemperature& t : evaluated.temperatures) evaluated.curve.push_back(t);
+  std::sort(evaluated.curve.begin(), evaluated.curve.end(),
+            [](const auto& a, const auto& b) { return a.temperature > b.temperature; });
+  evaluated.nll = reference_nll(folder.model, examples, f.evaluation_batch_size);
+  return evaluated;
+}
+
+Json settings_record(const CompareFlags& f) {
+  std::vector<std::uint64_t> training_seeds;
+  for (std::int64_t s = 0; s < f.training_seeds; ++s)
+    training_seeds.push_back(f.common.seed + static_cast<std::uint64_t>(s));
+  TrainFlags common = f.common;
+  common.output = "run";
+  return {{"model", f.common.model},
+          {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
+          {"evaluation", fmt::format("{}", fmt::join(f.evaluation_data, ", "))},
+          {"training_seeds", training_seeds},
+          {"evaluation_seeds", f.seeds},
+          {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
+          {"common", config_of(common)}};
+}
+
+void compare(const CompareFlags& f) {
+  const std::vector<ComparedArm> arms = arms_of(f);
+  const std::filesystem::path directory = f.common.output;
+  {
+    // Refuse what cannot be evaluated before hours of training.
+    ModelFolder folder = open_model_folder(f.common.backend, f.common.model, make_threads(1));
+    evaluation_examples(f, folder.model, folder.needed_tokenizer());
+  }
+  RunDirectory::check_new(directory);
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw eso::system_error(directory.string(), "cannot make the directory", error.value());
+  const eso::DirectoryLock lock(directory);
+  ArmTrainer trainer(directory, arms);
+  std::vector<std::vector<Evaluated>> runs(arms.size());
+  const std::size_t total = arms.size() * static_cast<std::size_t>(f.training_seeds);
+  std::size_t number = 0;
+  for (std::int64_t s = 0; s < f.training_seeds; ++s) {
+    const std::uint64_t seed = f.common.seed + static_cast<std::uint64_t>(s);
+    for (std::size_t a = 0; a < arms.size(); ++a) {
+      const std::string title = fmt::format("[{}/{} {}] ", ++number, total, arms[a].name);
+      say("{}training, seed {}", title, seed);
+      const double seconds = trainer.train(arms[a], seed, title);
+      runs[a].push_back(evaluate_run(f, ArmTrainer::run_of(directory, arms[a].name, seed), seconds, title));
+    }
+  }
+  ModelFolder folder = open_model_folder(f.common.backend, f.common.model, make_threads(1));
+  const std::vector<eso::Example> examples = evaluation_examples(f, folder.model, folder.needed_tokenizer());
+  Json comparison{{"methods", Json::object()}, {"order", Json::array()}, {"baseline", arms.front().name}};
+  for (std::size_t a = 0; a < arms.size(); ++a) {
+    Json record = method_record(arms[a], runs[a], f, examples.size(), directory);
+    if (a > 0) record["paired"] = paired(f, runs[a], runs[0]);
+    comparison["methods"][arms[a].name] = std::move(record);
+    comparison["order"].push_back(arms[a].name);
+  }
+  comparison["lead"] = lead_baseline(examples, f.lead_words);
+  comparison["examples"] = example_records(arms, runs, examples);
+  comparison["settings"] = settings_record(f);
+  eso::write_durably(directory / "comparison.json", comparison.dump(1) + "\n");
+  eso::write_durably(directory / "report.html", comparison_report(directory));
+  Output out;
+  out.line(comparison_table(comparison));
+  out.flush();
+  say("{} shows it all", (directory / "report.html").string());
+}
+
+void check_compare_flags(const CompareFlags& f) {
+  if (f.training_seeds < 1) throw eso::input_error("--training-seeds", "must be at least 1");
+  if (f.evaluation_data.empty()) throw eso::input_error("--evaluation-data", "is required");
+  if (f.seeds.empty()) throw eso::input_error("--seeds", "must name at least one seed");
+  if (f.temperature.empty()) throw eso::input_error("--temperature", "must name at least one temperature");
+  if (f.evaluation_batch_size < 1) throw eso::input_error("--evaluation-batch-size", "must be at least 1");
+  if (f.examples < 0) throw eso::input_error("--examples", "is negative");
+  for (const auto& list : {f.temperature, f.curve}) {
+    for (const double t : list) {
+      if (!(t >= 0) || !std::isfinite(t))
+        throw eso::input_error("--temperature", "must be finite and at least 0", fmt::format("{}", t));
+    }
+  }
+}
+
+}  // namespace
+
+Command add_compare(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "compare", "trains arms from one start, evaluates each and writes a table and a page");
+  struct State {
+    CompareFlags flags;
+    std::unique_ptr<FlagSet> set;
+  };
+  auto state = std::make_shared<State>();
+  state->set = std::make_unique<FlagSet>(*command);
+  FlagSet& set = *state->set;
+  CompareFlags& f = state->flags;
+  f.common.print_every = 0;
+  add_train_flags(set, f.common);
+  set.add("methods", f.methods, "arms by their method, the first is the baseline: sft, eso");
+  set.add("arm", f.arms, "an arm, \"NAME: FLAGS\" with any flags of train; repeatable")
+      ->delimiter('\0')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  set.add("training-seeds", f.training_seeds, "runs of each arm, with the seeds from --seed on");
+  set.add("evaluation-data", f.evaluation_data, "files of examples that no arm trains on")->expected(1, -1);
+  set.add("examples", f.examples, "evaluate on the first so many; 0: all");
+  set.add("temperature", f.temperature, "decoding temperatures of the evaluation; 0: greedy");
+  set.add("seeds", f.seeds, "sampling seeds of the evaluation");
+  set.add("curve", f.curve, "further decoding temperatures for the curve over entropy");
+  set.add("evaluation-batch-size", f.evaluation_batch_size, "prompts at once in the evaluation");
+  set.add("lead-words", f.lead_words, "words of the document as a baseline; 0: none");
+  return [state] {
+    catch_signals();
+    state->set->read_config();
+    check_compare_flags(state->flags);
+    compare(state->flags);
+  };
+}
+
+}  // namespace eso_program

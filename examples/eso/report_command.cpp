@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "eso/train/durable_file.hpp"
+#include "program.hpp"
+#include "report/report.hpp"
+
+namespace eso_program {
+
+Command add_report(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("report", "rebuilds report.html from the files of a run or a comparison");
+  auto directory = std::make_shared<std::string>();
+  command->add_option("DIR", *directory, "run directory, or one that compare wrote")->required();
+  return [directory] {
+    const std::filesystem::path path = *directory;
+    if (!std::filesystem::is_directory(path)) throw eso::input_error(path.string(), "no such directory");
+    const bool comparison = std::filesystem::exists(path / "comparison.json");
+    eso::write_durably(path / "report.html", comparison ? comparison_report(path) : run_report(path));
+    say("{}", (path / "report.html").string());
+  };
+}
+
+}  // namespace eso_program
