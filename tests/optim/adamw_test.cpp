@@ -11,8 +11,11 @@
 #include <vector>
 
 #include "../temporary_folder.hpp"
+#include "eso/concepts.hpp"
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_writer.hpp"
+
+static_assert(eso::Checkpointable<eso::AdamW>);
 
 namespace {
 

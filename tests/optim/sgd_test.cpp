@@ -7,6 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "eso/concepts.hpp"
+
+static_assert(eso::Checkpointable<eso::Sgd>);
+
 TEST_CASE("a step of descent is the one by hand", "[sgd]") {
   // 2 - 0.1 (0.5 * 3 + 0.05 * 2) = 2 - 0.16; without decay 2 - 0.15.
   std::vector<double> value{2, 2}, gradient{3, 3};

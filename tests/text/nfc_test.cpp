@@ -66,7 +66,8 @@ TEST_CASE("Hangul composes by arithmetic", "[nfc]") {
 }
 
 TEST_CASE("NFC agrees with Python's unicodedata", "[nfc]") {
-  for (const auto& entry : golden()["cases"]) {
+  const nlohmann::json cases = golden()["cases"];
+  for (const auto& entry : cases) {
     const auto text = entry[0].get<std::string>();
     CAPTURE(text);
     CHECK(eso::Nfc::normalize(text) == entry[1].get<std::string>());
@@ -87,7 +88,8 @@ TEST_CASE("NFC of every code point agrees with tokenizers", "[nfc]") {
 
 TEST_CASE("NFC does not depend on what stands around", "[nfc]") {
   std::string text, normal;
-  for (const auto& entry : golden()["cases"]) {
+  const nlohmann::json cases = golden()["cases"];
+  for (const auto& entry : cases) {
     text += entry[0].get<std::string>() + "x";
     normal += entry[1].get<std::string>() + "x";
   }

@@ -46,6 +46,7 @@ class LogProbModelCheck {
     run("causal", &LogProbModelCheck::causal);
     run("positions", &LogProbModelCheck::positions);
     run("boundary", &LogProbModelCheck::boundary);
+    run("ids", &LogProbModelCheck::ids);
     run("micro-batches", &LogProbModelCheck::micro_batches);
     run("context", &LogProbModelCheck::context);
     run("errors", &LogProbModelCheck::errors);
@@ -227,6 +228,22 @@ class LogProbModelCheck {
     }
   }
 
+  /// No id is special: after each of them, up to 64, a response goes on as if the id stood in the prompt.
+  void ids(std::string_view law) {
+    Dice dice(limits_.seed + 13);
+    const Tokens prompt = dice.tokens(2, limits_.vocabulary), end = dice.tokens(2, limits_.vocabulary);
+    Batch inside = one_text(prompt, {}), before;
+    inside.responses.clear();
+    for (Index i = 0; i < std::min<Index>(limits_.vocabulary, 64); ++i) {
+      const auto id = static_cast<TokenId>(i % 2 == 0 ? i / 2 : limits_.vocabulary - 1 - i / 2);  // both ends
+      inside.responses.push_back(plain_response(0, i, {id, end[0], end[1]}));
+      before.prompts.push_back({.tokens = {prompt[0], prompt[1], id}});
+      before.responses.push_back(plain_response(i, 0, end));
+    }
+    const LogProbs expected = log_probs(law, before);
+    expect_same(law, log_probs(law, inside).rightCols(2), expected, "after each id");
+  }
+
   /// The values and gradients of the micro-batches are those of the whole, a prompt without responses
   /// included.
   void micro_batches(std::string_view law) {
@@ -258,23 +275,10 @@ class LogProbModelCheck {
   /// What `check` refuses is refused with `Error`, a wrong shape too, and leaves the model usable.
   void errors(std::string_view law) {
     const LogProbs before = log_probs(law, batch_);
-    const auto refuse = [&](std::string_view what, const Batch& batch) {
-      report_.expect_error(law, what, [&] { static_cast<void>(model_.log_probs(batch)); });
-    };
-    const auto beyond = static_cast<std::size_t>(limits_.context);
-    const auto v = static_cast<TokenId>(limits_.vocabulary);
-    refuse("a prompt without a token", one_text({}, {1}));
-    refuse("a response without a token", one_text({1}, {}));
-    refuse("the id V in a prompt", one_text({1, v}, {1}));
-    refuse("the id V in a response", one_text({1}, {1, v}));
-    refuse("a negative id in a prompt", one_text({-1}, {1}));
-    refuse("a negative id in a response", one_text({1}, {-1}));
-    refuse("a text beyond the context", one_text(Tokens(beyond, 1), {1}));
-    Batch stray = one_text({1}, {1});
-    stray.responses[0].prompt = 1;
-    refuse("a response of no prompt", stray);
-    stray.responses[0].prompt = -1;
-    refuse("a response of prompt -1", stray);
+    for (const auto& [what, batch] : refused_batches(limits_)) {
+      const Batch& refused = batch;
+      report_.expect_error(law, what, [&] { static_cast<void>(model_.log_probs(refused)); });
+    }
     const LogProbs after = log_probs(law, batch_);
     report_.expect(law, (before == after).all(),
                    [] { return "a refused batch changed what the model gives"; });
@@ -385,7 +389,7 @@ class LogProbModelCheck {
 /// Runs the laws of `LogProbModel` on a model and says which did not hold.
 ///
 /// The names of the laws are `fresh range repeatable adjoint mask accumulates normalised shared order lengths
-/// causal positions boundary micro-batches context errors`, the members of `LogProbModelCheck`. The
+/// causal positions boundary ids micro-batches context errors`, the members of `LogProbModelCheck`. The
 /// parameters are moved and put back, the gradients are left as they fall. Cost: some 200 calls of
 /// `log_probs` on short texts, 12 probes with every array, one batch of V responses, one text of the whole
 /// context.

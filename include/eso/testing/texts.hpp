@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -110,6 +111,23 @@ inline Batch random_batch(const ModelLaws& limits, std::uint64_t seed) {
         plain_response(prompts[n], static_cast<Index>(n), dice.tokens(lengths[n], limits.vocabulary)));
   }
   return batch;
+}
+
+/// Batches that `check` refuses, each with what is wrong with it.
+inline std::vector<std::pair<std::string, Batch>> refused_batches(const ModelLaws& limits) {
+  const auto v = static_cast<TokenId>(limits.vocabulary);
+  Batch stray = one_text({1}, {1}), negative = stray;
+  stray.responses[0].prompt = 1;
+  negative.responses[0].prompt = -1;
+  return {{"a prompt without a token", one_text({}, {1})},
+          {"a response without a token", one_text({1}, {})},
+          {"the id V in a prompt", one_text({1, v}, {1})},
+          {"the id V in a response", one_text({1}, {1, v})},
+          {"a negative id in a prompt", one_text({-1}, {1})},
+          {"a negative id in a response", one_text({1}, {-1})},
+          {"a text beyond the context", one_text(Tokens(static_cast<std::size_t>(limits.context), 1), {1})},
+          {"a response of no prompt", stray},
+          {"a response of prompt -1", negative}};
 }
 
 /// (N, R) uniform on [-1, 1) within the lengths, `beyond` elsewhere.

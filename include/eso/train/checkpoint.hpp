@@ -98,16 +98,16 @@ inline Safetensors open_verified(const std::filesystem::path& folder, const char
   for (const nlohmann::json& entry : manifest.at("files")) {
     if (entry.at("name") != name) continue;
     const auto size = entry.at("size").get<std::uint64_t>();
-    const MappedFile content(folder / name);
-    if (content.bytes().size() != size) {
-      throw input_error(where, "has the wrong size", fmt::format("{} bytes", content.bytes().size()),
+    Safetensors file = Safetensors::open(folder / name);
+    if (file.bytes().size() != size) {
+      throw input_error(where, "has the wrong size", fmt::format("{} bytes", file.bytes().size()),
                         fmt::format("{} bytes", size));
     }
     FileDigest digest;
-    digest.add(content.bytes());
+    digest.add(file.bytes());
     if (entry.at("crc32") != fmt::format("{:08x}", digest.crc32))
       throw input_error(where, "the checksum is wrong");
-    return Safetensors::open(folder / name);
+    return file;
   }
   throw input_error(where, "is not in the manifest");
 }
