@@ -127,7 +127,8 @@ TEST_CASE("ROUGE reads malformed UTF-8 as a decoder that replaces what it cannot
     }
     return text;
   };
-  for (const auto& pair : golden()["bytes"]) {
+  const auto file = golden();
+  for (const auto& pair : file["bytes"]) {
     CAPTURE(pair[0], pair[1]);
     check_equal(Rouge{}(bytes(pair[0]), bytes(pair[1])), scores(pair[2]));
   }
@@ -204,7 +205,8 @@ TEST_CASE("Every byte alone is a letter, a digit or a separator", "[reward][roug
     const bool upper = c >= 'A' && c <= 'Z';
     const bool kept = upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
     const std::string lower(1, upper ? static_cast<char>(c - 'A' + 'a') : c);
-    for (const std::size_t before : {0U, 1U, 7U, 8U, 31U, 32U, 40U}) {  // around the blocks in which bytes are read
+    for (const std::size_t before :
+         {0U, 1U, 7U, 8U, 31U, 32U, 40U}) {  // around the blocks in which bytes are read
       const std::string fill(before, 'x');
       const Words expected = kept ? Words{fill + lower + "y"} : before == 0 ? Words{"y"} : Words{fill, "y"};
       CHECK(eso::rouge_words(fill + c + "y") == expected);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "eso/text/byte_level_bpe.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>

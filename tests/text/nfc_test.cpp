@@ -87,13 +87,13 @@ TEST_CASE("NFC of every code point agrees with tokenizers", "[nfc]") {
 }
 
 TEST_CASE("NFC does not depend on what stands around", "[nfc]") {
-  std::string text, normal;
+  std::string text, normal;  // nothing composes with a full stop
   const nlohmann::json cases = golden()["cases"];
   for (const auto& entry : cases) {
-    text += entry[0].get<std::string>() + "x";
-    normal += entry[1].get<std::string>() + "x";
+    text += entry[0].get<std::string>() + ".";
+    normal += entry[1].get<std::string>() + ".";
   }
-  CHECK(eso::Nfc::normalize(text) == normal);
+  CHECK((eso::Nfc::normalize(text) == normal));
 }
 
 TEST_CASE("a long run of marks is put in order", "[nfc]") {

@@ -112,3 +112,21 @@ TEST_CASE("a temporary file that is a link is replaced, not followed", "[durable
   CHECK(read_file(folder / "x") == "new");
   CHECK(folder.names() == std::set<std::string>{"victim", "x"});
 }
+
+TEST_CASE("a link to a file is followed, a pipe is written to and not replaced", "[durable_file]") {
+  const TemporaryFolder folder;
+  write_file(folder / "target", "before");
+  std::filesystem::create_symlink(folder / "target", folder / "link");
+  eso::write_durably(folder / "link", "after");
+  CHECK(read_file(folder / "target") == "after");
+  CHECK(std::filesystem::is_symlink(folder / "link"));
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  const int reader = ::open((folder / "pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  CHECK(eso::write_durably(folder / "pipe", "123456789") == eso::FileDigest{9, 0xCBF43926});
+  char text[16] = {};
+  CHECK(::read(reader, text, sizeof(text)) == 9);
+  ::close(reader);
+  CHECK(std::string(text) == "123456789");
+  CHECK(std::filesystem::is_fifo(folder / "pipe"));
+  CHECK(folder.names() == std::set<std::string>{"link", "pipe", "target"});
+}

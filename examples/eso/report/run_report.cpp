@@ -19,7 +19,7 @@
 namespace eso_program {
 namespace {
 
-bool exists(const std::filesystem::path& path) {
+bool is_file(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored);
 }
@@ -93,14 +93,14 @@ std::string run_report(const std::filesystem::path& run_directory) {
   const auto config_path = run_directory / "config.toml";
   const auto metrics_path = run_directory / "metrics.jsonl";
   const auto completions_path = run_directory / "completions.jsonl";
-  if (!exists(config_path) && !exists(metrics_path)) {
+  if (!is_file(config_path) && !is_file(metrics_path)) {
     throw eso::input_error(run_directory.string(),
                            "no run directory: neither config.toml nor metrics.jsonl is there");
   }
-  const std::string config = exists(config_path) ? read_text(config_path) : std::string{};
-  const Metrics metrics = exists(metrics_path) ? read_metrics(metrics_path) : Metrics{};
+  const std::string config = is_file(config_path) ? read_text(config_path) : std::string{};
+  const Metrics metrics = is_file(metrics_path) ? read_metrics(metrics_path) : Metrics{};
   const CompletionIndex index =
-      exists(completions_path) ? index_completions(completions_path) : CompletionIndex{};
+      is_file(completions_path) ? index_completions(completions_path) : CompletionIndex{};
   const RewardUnit unit = reward_unit(config);
   const std::string method = toml_value(config, "method");
   const std::string model = toml_value(config, "model");
@@ -110,7 +110,7 @@ std::string run_report(const std::filesystem::path& run_directory) {
   std::string body = page_head("run", title, of_model) + "<main>\n";
   body += key_figures(metrics, index, unit);
   if (metrics.step.empty()) body += "<p class=\"lede\">No step has been logged yet.</p>\n";
-  if (exists(run_directory / "eval.json")) body += evaluation_section(run_directory / "eval.json");
+  if (is_file(run_directory / "eval.json")) body += evaluation_section(run_directory / "eval.json");
   if (!metrics.step.empty()) {
     body += section("steps", "Over the steps", run_plots(metrics, method.empty() ? "method" : method, unit));
   }

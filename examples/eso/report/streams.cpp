@@ -62,7 +62,7 @@ std::filesystem::path run_below(const std::filesystem::path& directory, const st
   return directory / inside;
 }
 
-bool exists(const std::filesystem::path& path) {
+bool is_file(const std::filesystem::path& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored);
 }
@@ -80,9 +80,9 @@ ArmStreams streams_of(const std::filesystem::path& directory, const Arm& arm) {
   ArmStreams out;
   for (const std::string& run : arm.runs) {
     const std::filesystem::path path = run_below(directory, run);
-    if (exists(path / "config.toml")) out.unit = reward_unit(read_text(path / "config.toml"));
-    if (exists(path / "metrics.jsonl")) add_metrics(read_metrics(path / "metrics.jsonl"), out);
-    if (!exists(path / "completions.jsonl")) continue;
+    if (is_file(path / "config.toml")) out.unit = reward_unit(read_text(path / "config.toml"));
+    if (is_file(path / "metrics.jsonl")) add_metrics(read_metrics(path / "metrics.jsonl"), out);
+    if (!is_file(path / "completions.jsonl")) continue;
     for (const RewardStream& stream : index_completions(path / "completions.jsonl").streams) {
       ByStep& by_step = out.streams[{stream.kind, stream.sample, stream.temperature}];
       for (std::size_t i = 0; i < stream.step.size(); ++i) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -76,12 +75,12 @@ class LogProbModelCheck {
 
   /// The same batch gives bit for bit the same, also after another batch.
   void repeatable(std::string_view law) {
-    const LogProbs first = log_probs(law, batch_), second = log_probs(law, batch_);
-    report_.expect(law, (first == second).all(), [] { return "a second call gives other numbers"; });
-    log_probs(law, random_batch(limits_, limits_.seed + 1));
-    const LogProbs third = log_probs(law, batch_);
-    report_.expect(law, (first == third).all(),
-                   [] { return "a call after another batch gives other numbers"; });
+    const LogProbs first = log_probs(law, batch_);
+    for (const std::string_view when : {"a second call", "a call after another batch"}) {
+      const bool same = (first == log_probs(law, batch_)).all();
+      report_.expect(law, same, [&] { return fmt::format("{} gives other numbers", when); });
+      log_probs(law, random_batch(limits_, limits_.seed + 1));
+    }
   }
 
   /// `backward(w)` gives the gradient of sum(w * log_probs): along random directions and single numbers of
@@ -336,10 +335,6 @@ class LogProbModelCheck {
     }
   }
 
-  double objective(std::string_view law, const LogProbs& weights) {
-    return (weights * log_probs(law, batch_)).sum();
-  }
-
   /// Compares the gradient of one array along `direction` with the central difference.
   void check_along(std::string_view law, const LogProbs& weights, std::size_t array,
                    const std::vector<double>& gradient, const std::vector<double>& direction,
@@ -352,7 +347,7 @@ class LogProbModelCheck {
       for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = start[i] + step * direction[i];
       Access::set_values(list, array, moved);
       reached = Access::values(list, array);  // as rounded to the type of the array
-      return objective(law, weights);
+      return (weights * log_probs(law, batch_)).sum();
     };
     std::vector<double> ahead, behind;
     const double difference = objective_at(limits_.step, ahead) - objective_at(-limits_.step, behind);
@@ -388,11 +383,10 @@ class LogProbModelCheck {
 
 /// Runs the laws of `LogProbModel` on a model and says which did not hold.
 ///
-/// The names of the laws are `fresh range repeatable adjoint mask accumulates normalised shared order lengths
-/// causal positions boundary ids micro-batches context errors`, the members of `LogProbModelCheck`. The
-/// parameters are moved and put back, the gradients are left as they fall. Cost: some 200 calls of
-/// `log_probs` on short texts, 12 probes with every array, one batch of V responses, one text of the whole
-/// context.
+/// The laws are `fresh range repeatable adjoint mask accumulates normalised shared order lengths causal
+/// positions boundary ids micro-batches context errors`, the members of `LogProbModelCheck`. Parameters are
+/// moved and put back. Cost: some 200 calls of `log_probs`, 12 with every array; one batch of V responses,
+/// two full contexts.
 ///
 /// `m.parameters()` is a `ParameterList<Scalar>`, or a list for which `ParameterAccess` is specialised.
 ///

@@ -30,7 +30,8 @@ struct AddedToken {
 /// Cuts text at added tokens: leftmost first, the longest among those that begin there, never overlapping.
 ///
 /// Follows PyPI's tokenizers also where that is not obvious: a match refused for `single_word` still covers
-/// its text; in white space that `rstrip` took, tokens are found again unless `lstrip` leaves nothing of them.
+/// its text; in white space that `rstrip` took, tokens are found again unless `lstrip` leaves nothing of
+/// them.
 class AddedTokenMatcher {
  public:
   /// Adds a token, which must not be empty; of two with the same content the first one counts.

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "eso/error.hpp"
@@ -117,6 +118,8 @@ struct FileDigest {
 class NewFile {
  public:
   explicit NewFile(const std::filesystem::path& path) : file_(create(path)) {}
+  /// A device or pipe that is open already: nothing to replace and nothing to sync.
+  explicit NewFile(FileDescriptor stream) : file_(std::move(stream)), is_stream_(true) {}
 
   void write(std::span<const std::byte> bytes) {
     // Blocks, so that the checksum reads what the cache still holds.
@@ -131,7 +134,7 @@ class NewFile {
 
   /// Syncs and closes. Gives the size and checksum of what was written.
   FileDigest finish() {
-    file_.sync();
+    if (!is_stream_) file_.sync();
     file_.close();
     return digest_;
   }
@@ -144,23 +147,26 @@ class NewFile {
 
   FileDescriptor file_;
   FileDigest digest_;
+  bool is_stream_ = false;
 };
 
 /// A file that is there whole or not at all, also after a crash or a loss of power.
 ///
 /// The bytes go to `PATH.tmp-PID`; `commit` syncs that, renames it to `PATH` and syncs the folder. Without a
-/// `commit`, after an error or in a process that is killed, `PATH` is what it was before. A file of this name
-/// that a killed process left behind is replaced.
+/// `commit`, after an error or in a process that is killed, `PATH` is what it was before. A temporary file
+/// that a killed process left behind is replaced. A link to a file is followed; a device or pipe
+/// (`/dev/stdout`) is written as it is, never replaced.
 ///
 /// \par Errors
 /// A system `Error` that names the file, for a full disk, missing permission and every other failure; the
 /// temporary file is removed.
 class DurableFile {
  public:
-  explicit DurableFile(std::filesystem::path path)
-      : path_(std::move(path)),
-        temporary_(path_.string() + fmt::format(".tmp-{}", ::getpid())),
-        file_(temporary_) {}
+  explicit DurableFile(const std::filesystem::path& path)
+      : path_(followed(path)),
+        temporary_(is_stream(path_) ? "" : path_.string() + fmt::format(".tmp-{}", ::getpid())),
+        file_(temporary_.empty() ? NewFile(FileDescriptor(path_, O_WRONLY)) : NewFile(temporary_)),
+        committed_(temporary_.empty()) {}
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
   ~DurableFile() {
@@ -173,6 +179,7 @@ class DurableFile {
   /// Makes what was written the content of the file. Gives its size and checksum.
   FileDigest commit() {
     const FileDigest digest = file_.finish();
+    if (temporary_.empty()) return digest;
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
       throw system_error(path_.string(), "cannot rename to");
     committed_ = true;
@@ -181,9 +188,19 @@ class DurableFile {
   }
 
  private:
+  static std::filesystem::path followed(const std::filesystem::path& path) {
+    std::error_code error;
+    const std::filesystem::path target = std::filesystem::canonical(path, error);
+    return !error && std::filesystem::is_symlink(path, error) ? target : path;
+  }
+  static bool is_stream(const std::filesystem::path& path) {
+    struct stat status{};
+    return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+  }
+
   std::filesystem::path path_, temporary_;
   NewFile file_;
-  bool committed_ = false;
+  bool committed_;
 };
 
 /// Writes a whole file durably: see `DurableFile`.

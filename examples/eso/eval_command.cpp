@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "eso/data/formats.hpp"
+#include "eso/train/durable_file.hpp"
+#include "evaluate.hpp"
+#include "lines.hpp"
+#include "model_flags.hpp"
+#include "program.hpp"
+
+namespace eso_program {
+namespace {
+
+struct EvalFlags {
+  ModelFlags model;
+  std::vector<std::string> data;
+  std::string format, output, predictions;
+  std::int64_t examples = 0, max_prompt_tokens = 512;
+  EvaluationSettings settings;
+};
+
+void check_flags(const EvalFlags& f) {
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  check_given("--model", f.model.model);
+  if (f.data.empty()) throw eso::input_error("--data", "is required");
+  if (eso::format_named(f.format, "--format") == eso::Format::text) {
+    throw eso::input_error("--format", "has no prompts to answer", f.format);
+  }
+  check_output_file("--output", f.output);
+  if (!f.predictions.empty()) check_output_file("--predictions", f.predictions);
+  if (f.settings.temperatures.empty()) throw eso::input_error("--temperature", "is required");
+  for (const double temperature : f.settings.temperatures) check_temperature("--temperature", temperature);
+  if (f.settings.seeds.empty()) throw eso::input_error("--seeds", "is required");
+  const std::set<std::uint64_t> seeds(f.settings.seeds.begin(), f.settings.seeds.end());
+  if (seeds.size() < f.settings.seeds.size()) throw eso::input_error("--seeds", "holds a seed twice");
+  check_share("--top-p", f.settings.top_p);
+  check_range("--top-k", f.settings.top_k, 0, most);
+  check_range("--examples", f.examples, 0, most);
+  check_range("--max-prompt-tokens", f.max_prompt_tokens, 1, most);
+  check_range("--max-response-tokens", f.settings.max_response_tokens, 1, most);
+  check_range("--batch-size", f.settings.batch_size, 1, most);
+}
+
+/// The examples to answer; what is left out is told of.
+std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folder) {
+  const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
+  std::vector<eso::TextExample> texts = eso::read_examples(files, eso::format_named(f.format, "--format"));
+  const auto wanted = static_cast<std::size_t>(f.examples);
+  if (wanted > 0 && texts.size() > wanted) texts.resize(wanted);
+  eso::Tokenised result = eso::tokenise(std::span<const eso::TextExample>(texts), *folder.tokenizer,
+                                        std::optional(folder.model.end_of_sequence()), f.max_prompt_tokens,
+                                        f.settings.max_response_tokens, folder.model.context_length());
+  if (result.too_long_prompts > 0) {
+    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts, f.max_prompt_tokens);
+  }
+  if (result.beyond_context > 0) {
+    say("dropped {} examples longer than the context of {} tokens", result.beyond_context,
+        folder.model.context_length());
+  }
+  if (result.examples.empty()) {
+    throw eso::input_error(f.data.front(), "no example is left after the limits of length");
+  }
+  return std::move(result.examples);
+}
+
+/// A line for each response, by temperature, seed and example.
+std::string prediction_lines(const std::vector<EvaluatedTemperature>& results,
+                             const std::vector<eso::Example>& examples) {
+  std::string lines;
+  for (const EvaluatedTemperature& result : results) {
+    for (const EvaluatedSeed& pass : result.passes) {
+      for (std::size_t i = 0; i < examples.size(); ++i) {
+        const EvaluatedResponse& response = pass.responses[i];
+        nlohmann::ordered_json line{{"example", response.example},
+                                    {"temperature", result.temperature},
+                                    {"seed", pass.seed},
+                                    {"prompt", examples[i].prompt_text},
+                                    {"response", response.text},
+                                    {"response_ids", response.tokens},
+                                    {"logp", response.logp},
+                                    {"finish", response.finished ? "eos" : "length"},
+                                    {"reference", examples[i].reference},
+                                    {"rouge1", response.scores.rouge1.f1},
+                                    {"rouge2", response.scores.rouge2.f1},
+                                    {"rougeL", response.scores.rougeL.f1}};
+        lines += line.dump() + "\n";
+      }
+    }
+  }
+  return lines;
+}
+
+void evaluate_model(EvalFlags& flags) {
+  check_flags(flags);
+  catch_signals();
+  ModelFolder folder = flags.model.open();
+  folder.needed_tokenizer();
+  checked_end_of_sequence(folder.model);
+  folder.model.score_only(1);
+  const std::vector<eso::Example> examples = read_data(flags, folder);
+  const double nll = reference_nll(folder.model, examples, flags.settings.batch_size);
+  const std::vector<EvaluatedTemperature> results =
+      evaluate(folder.model, *folder.tokenizer, examples, flags.settings);
+  nlohmann::ordered_json report{{"model", flags.model.model},
+                                {"data", fmt::format("{}", fmt::join(flags.data, ", "))},
+                                {"examples", examples.size()},
+                                {"nll", nll},
+                                {"results", nlohmann::ordered_json::array()}};
+  for (const EvaluatedTemperature& result : results) report["results"].push_back(result.json());
+  if (!flags.predictions.empty()) eso::write_durably(flags.predictions, prediction_lines(results, examples));
+  constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;  // a path may be any bytes
+  eso::write_durably(flags.output, report.dump(2, ' ', false, replace) + "\n");
+}
+
+}  // namespace
+
+Command add_eval(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("eval", "ROUGE, length and entropy of a model's responses");
+  struct State {
+    EvalFlags flags;
+    std::unique_ptr<FlagSet> set;
+  };
+  auto state = std::make_shared<State>();
+  state->set = std::make_unique<FlagSet>(*command);
+  EvalFlags& f = state->flags;
+  FlagSet& set = *state->set;
+  f.model.add_to(set);
+  set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1);
+  set.add("format", f.format, "debsum, xsum, dolly, self-instruct or prompt-response");
+  set.add("temperature", f.settings.temperatures, "one result for each; 0 is greedy");
+  set.add("seeds", f.settings.seeds, "one pass over the examples for each");
+  set.add("output", f.output, "file of results, JSON");
+  set.add("predictions", f.predictions, "file of responses, JSON lines");
+  set.add("examples", f.examples, "take the first so many lines of the data; 0: all");
+  set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
+  set.add("max-response-tokens", f.settings.max_response_tokens, "references are cut to this, responses end there");
+  set.add("batch-size", f.settings.batch_size, "prompts through the model at once");
+  set.add("top-k", f.settings.top_k, "draw from so many most likely tokens; 0: all");
+  set.add("top-p", f.settings.top_p, "draw from the fewest most likely tokens with this probability together; 1: all");
+  return [state] {
+    state->set->read_config();
+    evaluate_model(state->flags);
+  };
+}
+
+}  // namespace eso_program
