@@ -35,7 +35,7 @@ struct FaultyGenerator : FaultyModel {
   std::shared_ptr<FaultyModel> first_parameters;
 
   FaultyGenerator(Index vocabulary, Index context, std::uint64_t seed, DecodingFault decoding_mistake)
-      : FaultyModel(vocabulary, context, seed, Fault::none), mistake(decoding_mistake) {}
+      : FaultyModel(vocabulary, context, seed, ModelFault::none), mistake(decoding_mistake) {}
 
   struct Decoding {
     FaultyGenerator* model;

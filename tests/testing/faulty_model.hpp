@@ -16,7 +16,7 @@
 #include "eso/testing/tabular.hpp"
 
 /// Mistakes that a backend can make.
-enum class Fault {
+enum class ModelFault {
   none,
   // of the gradient
   sign,
@@ -66,7 +66,7 @@ struct FaultyModel {
     Index position = 0;
   };
 
-  Fault fault = Fault::none;
+  ModelFault fault = ModelFault::none;
   eso::TokenId end = 3;
   Table history, position, d_history, d_position;
   std::optional<eso::Batch> last;
@@ -74,7 +74,7 @@ struct FaultyModel {
   std::vector<eso::Prompt> old;  // stale_prompts
   int calls = 0;
 
-  FaultyModel(Index vocabulary, Index context, std::uint64_t seed, Fault mistake) : fault(mistake) {
+  FaultyModel(Index vocabulary, Index context, std::uint64_t seed, ModelFault mistake) : fault(mistake) {
     eso::testing::TabularModel model(vocabulary, context, seed);
     const auto list = model.parameters();
     history = Eigen::Map<const Table>(list[0].value, vocabulary, vocabulary);
@@ -94,21 +94,21 @@ struct FaultyModel {
 
   Terms terms(const eso::Tokens& text, Index i, Index prompt, Index pad) const {
     Terms result;
-    const Index newest = fault == Fault::last_token_unread ? i - 1 : i;
-    const Index oldest = fault == Fault::prompt_ignored ? prompt : 0;
+    const Index newest = fault == ModelFault::last_token_unread ? i - 1 : i;
+    const Index oldest = fault == ModelFault::prompt_ignored ? prompt : 0;
     for (Index j = newest; j >= oldest; --j) {
       result.history.emplace_back(text[static_cast<std::size_t>(j)],
                                   std::pow(.5, static_cast<double>(i - j)));
     }
-    const Index ahead = i + (fault == Fault::sees_itself ? 1 : fault == Fault::looks_ahead ? 2 : 0);
+    const Index ahead = i + (fault == ModelFault::sees_itself ? 1 : fault == ModelFault::looks_ahead ? 2 : 0);
     if (ahead > i && ahead < static_cast<Index>(text.size())) {
       result.history.emplace_back(text[static_cast<std::size_t>(ahead)], .5);
     }
     result.position = i;
-    if (fault == Fault::position_off_by_one) result.position = i + 1;
-    if (fault == Fault::position_off_by_one_in_responses && i >= prompt) result.position = i + 1;
-    if (fault == Fault::position_restarts) result.position = i - (prompt - 1);
-    if (fault == Fault::left_padded) result.position = i + pad;
+    if (fault == ModelFault::position_off_by_one) result.position = i + 1;
+    if (fault == ModelFault::position_off_by_one_in_responses && i >= prompt) result.position = i + 1;
+    if (fault == ModelFault::position_restarts) result.position = i - (prompt - 1);
+    if (fault == ModelFault::left_padded) result.position = i + pad;
     result.position = std::min(result.position, context_length() - 1);
     return result;
   }
@@ -123,8 +123,8 @@ struct FaultyModel {
 
   /// Whether the tokens of a response count, for a mask that is made from ids.
   bool counts(const eso::Tokens& tokens, std::size_t t) const {
-    if (fault == Fault::end_dropped) return tokens[t] != end;
-    if (fault == Fault::silent_after_end) {
+    if (fault == ModelFault::end_dropped) return tokens[t] != end;
+    if (fault == ModelFault::silent_after_end) {
       const auto stop = tokens.begin() + static_cast<std::ptrdiff_t>(t);
       return std::find(tokens.begin(), stop, end) == stop;
     }
@@ -133,19 +133,19 @@ struct FaultyModel {
 
   const eso::Tokens& prompt_tokens(const eso::Batch& batch, Index p) const {
     const auto i = static_cast<std::size_t>(p);
-    return fault == Fault::stale_prompts && i < old.size() ? old[i].tokens : batch.prompts[i].tokens;
+    return fault == ModelFault::stale_prompts && i < old.size() ? old[i].tokens : batch.prompts[i].tokens;
   }
 
   void check_batch(const eso::Batch& batch) const {
-    const Index context = context_length() - (fault == Fault::context_too_short ? 1 : 0);
-    if (fault == Fault::other_exception) {
+    const Index context = context_length() - (fault == ModelFault::context_too_short ? 1 : 0);
+    if (fault == ModelFault::other_exception) {
       try {
         eso::check(batch, vocabulary_size(), context, "FaultyModel");
       } catch (const eso::Error& error) {
         throw std::out_of_range(error.what());
       }
     }
-    if (fault != Fault::no_check) eso::check(batch, vocabulary_size(), context, "FaultyModel");
+    if (fault != ModelFault::no_check) eso::check(batch, vocabulary_size(), context, "FaultyModel");
   }
 
   bool same_tokens(const eso::Batch& batch) const {
@@ -158,22 +158,22 @@ struct FaultyModel {
 
   eso::LogProbs log_probs(const eso::Batch& batch) {
     check_batch(batch);
-    if (fault == Fault::no_check && !usable(batch))
+    if (fault == ModelFault::no_check && !usable(batch))
       return eso::LogProbs::Zero(batch.response_count(), batch.longest());
-    const bool again = fault == Fault::stale_logits && same_tokens(batch);
+    const bool again = fault == ModelFault::stale_logits && same_tokens(batch);
     last = batch;
     if (again) return kept;
     if (old.empty()) old = batch.prompts;
     ++calls;
-    const double beyond = fault == Fault::value_beyond ? -1 : 0;
+    const double beyond = fault == ModelFault::value_beyond ? -1 : 0;
     eso::LogProbs logp = eso::LogProbs::Constant(batch.response_count(), batch.longest(), beyond);
     for (Index n = 0; n < batch.response_count(); ++n) {
       for_each_token(batch, n, [&](Index t, eso::TokenId token, const Terms& what) {
         Row z = logits(what);
-        if (fault == Fault::row_number) z(0) += .01 * static_cast<double>(n);
-        if (fault == Fault::batch_size) z(0) += .01 * static_cast<double>(batch.response_count());
-        if (fault == Fault::not_repeatable) z(0) += 1e-12 * calls;
-        logp(n, t) = fault == Fault::unnormalised ? z(token) : normalised(z)(token);
+        if (fault == ModelFault::row_number) z(0) += .01 * static_cast<double>(n);
+        if (fault == ModelFault::batch_size) z(0) += .01 * static_cast<double>(batch.response_count());
+        if (fault == ModelFault::not_repeatable) z(0) += 1e-12 * calls;
+        logp(n, t) = fault == ModelFault::unnormalised ? z(token) : normalised(z)(token);
         if (!counts(batch.response(n).tokens, static_cast<std::size_t>(t))) logp(n, t) = 0;
       });
     }
@@ -183,14 +183,14 @@ struct FaultyModel {
 
   void backward(const eso::LogProbs& d_logp) {
     if (!last) {
-      if (fault == Fault::not_fresh) return;
+      if (fault == ModelFault::not_fresh) return;
       throw eso::input_error("FaultyModel", "no log_probs came before backward");
     }
-    if (fault == Fault::no_shape_check &&
+    if (fault == ModelFault::no_shape_check &&
         (d_logp.rows() != last->response_count() || d_logp.cols() != last->longest()))
       return;
     eso::check_shape("FaultyModel", d_logp, *last);
-    if (fault == Fault::overwrites) eso::zero_gradients(parameters());
+    if (fault == ModelFault::overwrites) eso::zero_gradients(parameters());
     std::set<Index> seen;
     for (Index n = 0; n < last->response_count(); ++n) {
       const Index prompt = static_cast<Index>(prompt_tokens(*last, last->response(n).prompt).size());
@@ -198,19 +198,20 @@ struct FaultyModel {
       for_each_token(*last, n, [&](Index t, eso::TokenId token, const Terms& what) {
         if (!counts(last->response(n).tokens, static_cast<std::size_t>(t))) return;
         double d = d_logp(n, t);
-        if (fault == Fault::sign) d = -d;
-        if (fault == Fault::factor) d *= 1.01;
-        if (fault == Fault::beyond_lengths) d += 1e-3 * d_logp.row(n).tail(d_logp.cols() - length(n)).sum();
+        if (fault == ModelFault::sign) d = -d;
+        if (fault == ModelFault::factor) d *= 1.01;
+        if (fault == ModelFault::beyond_lengths)
+          d += 1e-3 * d_logp.row(n).tail(d_logp.cols() - length(n)).sum();
         Row dz = -d * normalised(logits(what)).exp();
-        if (fault == Fault::unnormalised) dz.setZero();
+        if (fault == ModelFault::unnormalised) dz.setZero();
         dz(token) += d;
         for (std::size_t j = 0; j < what.history.size(); ++j) {
-          if (fault == Fault::tied_part_missing && j > 0) continue;
+          if (fault == ModelFault::tied_part_missing && j > 0) continue;
           const bool of_prompt = static_cast<Index>(what.history.size() - j) <= prompt;
-          if (fault == Fault::prompt_once && of_prompt && !first) continue;
+          if (fault == ModelFault::prompt_once && of_prompt && !first) continue;
           d_history.row(what.history[j].first) += what.history[j].second * dz;
         }
-        if (fault != Fault::position_part_missing) d_position.row(what.position) += dz;
+        if (fault != ModelFault::position_part_missing) d_position.row(what.position) += dz;
       });
     }
   }

@@ -21,7 +21,7 @@ namespace {
 
 const ModelLaws limits{.vocabulary = 11, .context = 24};
 
-LawReport check_with(Fault fault) {
+LawReport check_with(ModelFault fault) {
   FaultyModel model(11, 24, 5, fault);
   return testing::check_log_prob_model(model, limits);
 }
@@ -50,47 +50,47 @@ TEST_CASE("TabularModel obeys the laws of Generator", "[testing][laws]") {
 }
 
 TEST_CASE("the laws hold for a model that is written another way", "[testing][laws]") {
-  INFO(check_with(Fault::none).text());
-  CHECK(check_with(Fault::none).passed());
+  INFO(check_with(ModelFault::none).text());
+  CHECK(check_with(ModelFault::none).passed());
   INFO(check_with(DecodingFault::none).text());
   CHECK(check_with(DecodingFault::none).passed());
 }
 
 TEST_CASE("each mistake in a model breaks the law that names it", "[testing][laws]") {
-  const auto [fault, law] = GENERATE(table<Fault, std::string>({
-      {Fault::sign, "adjoint"},
-      {Fault::factor, "adjoint"},
-      {Fault::tied_part_missing, "adjoint"},
-      {Fault::position_part_missing, "adjoint"},
-      {Fault::prompt_once, "adjoint"},
-      {Fault::prompt_once, "shared"},
-      {Fault::beyond_lengths, "mask"},
-      {Fault::overwrites, "accumulates"},
-      {Fault::overwrites, "micro-batches"},
-      {Fault::value_beyond, "range"},
-      {Fault::end_dropped, "normalised"},
-      {Fault::silent_after_end, "ids"},
-      {Fault::position_off_by_one_in_responses, "boundary"},
-      {Fault::position_restarts, "boundary"},
-      {Fault::last_token_unread, "positions"},
-      {Fault::sees_itself, "normalised"},
-      {Fault::looks_ahead, "causal"},
-      {Fault::prompt_ignored, "positions"},
-      {Fault::prompt_ignored, "boundary"},
-      {Fault::left_padded, "lengths"},
-      {Fault::row_number, "order"},
-      {Fault::batch_size, "lengths"},
-      {Fault::batch_size, "micro-batches"},
-      {Fault::stale_logits, "adjoint"},
-      {Fault::stale_prompts, "lengths"},
-      {Fault::not_repeatable, "repeatable"},
-      {Fault::unnormalised, "range"},
-      {Fault::unnormalised, "normalised"},
-      {Fault::context_too_short, "context"},
-      {Fault::no_check, "errors"},
-      {Fault::other_exception, "errors"},
-      {Fault::no_shape_check, "errors"},
-      {Fault::not_fresh, "fresh"},
+  const auto [fault, law] = GENERATE(table<ModelFault, std::string>({
+      {ModelFault::sign, "adjoint"},
+      {ModelFault::factor, "adjoint"},
+      {ModelFault::tied_part_missing, "adjoint"},
+      {ModelFault::position_part_missing, "adjoint"},
+      {ModelFault::prompt_once, "adjoint"},
+      {ModelFault::prompt_once, "shared"},
+      {ModelFault::beyond_lengths, "mask"},
+      {ModelFault::overwrites, "accumulates"},
+      {ModelFault::overwrites, "micro-batches"},
+      {ModelFault::value_beyond, "range"},
+      {ModelFault::end_dropped, "normalised"},
+      {ModelFault::silent_after_end, "ids"},
+      {ModelFault::position_off_by_one_in_responses, "boundary"},
+      {ModelFault::position_restarts, "boundary"},
+      {ModelFault::last_token_unread, "positions"},
+      {ModelFault::sees_itself, "normalised"},
+      {ModelFault::looks_ahead, "causal"},
+      {ModelFault::prompt_ignored, "positions"},
+      {ModelFault::prompt_ignored, "boundary"},
+      {ModelFault::left_padded, "lengths"},
+      {ModelFault::row_number, "order"},
+      {ModelFault::batch_size, "lengths"},
+      {ModelFault::batch_size, "micro-batches"},
+      {ModelFault::stale_logits, "adjoint"},
+      {ModelFault::stale_prompts, "lengths"},
+      {ModelFault::not_repeatable, "repeatable"},
+      {ModelFault::unnormalised, "range"},
+      {ModelFault::unnormalised, "normalised"},
+      {ModelFault::context_too_short, "context"},
+      {ModelFault::no_check, "errors"},
+      {ModelFault::other_exception, "errors"},
+      {ModelFault::no_shape_check, "errors"},
+      {ModelFault::not_fresh, "fresh"},
   }));
   const LawReport report = check_with(fault);
   INFO(law << " of fault " << static_cast<int>(fault) << "\n" << report.text());
@@ -100,26 +100,26 @@ TEST_CASE("each mistake in a model breaks the law that names it", "[testing][law
 
 TEST_CASE("a mistake breaks no law that it has nothing to do with", "[testing][laws]") {
   // A suite that fails everywhere helps nobody to find the mistake.
-  const auto only = [](Fault fault, const std::string& law) {
+  const auto only = [](ModelFault fault, const std::string& law) {
     const LawReport report = check_with(fault);
     INFO(law << "\n" << report.text());
     REQUIRE_FALSE(report.violations.empty());
     for (const testing::Violation& violation : report.violations) CHECK(violation.law == law);
   };
-  only(Fault::sign, "adjoint");
-  only(Fault::factor, "adjoint");
-  only(Fault::tied_part_missing, "adjoint");
-  only(Fault::beyond_lengths, "mask");
-  only(Fault::value_beyond, "range");
-  only(Fault::not_repeatable, "repeatable");
-  only(Fault::no_shape_check, "errors");
-  only(Fault::not_fresh, "fresh");
+  only(ModelFault::sign, "adjoint");
+  only(ModelFault::factor, "adjoint");
+  only(ModelFault::tied_part_missing, "adjoint");
+  only(ModelFault::beyond_lengths, "mask");
+  only(ModelFault::value_beyond, "range");
+  only(ModelFault::not_repeatable, "repeatable");
+  only(ModelFault::no_shape_check, "errors");
+  only(ModelFault::not_fresh, "fresh");
 }
 
 TEST_CASE("a position off by one everywhere shows between log-probabilities and decoding",
           "[testing][laws]") {
   FaultyGenerator model(11, 24, 5, DecodingFault::none);
-  model.fault = Fault::position_off_by_one;  // in both, so that no comparison of the two can show it ...
+  model.fault = ModelFault::position_off_by_one;  // in both, so that no comparison of the two can show it ...
   CHECK(testing::check_log_prob_model(model, {.vocabulary = 11, .context = 23}).passed());
   CHECK(
       check_with(DecodingFault::position_off_by_one).violates("prompts"));  // ... but in one of them it does

@@ -43,7 +43,7 @@ TEST_CASE("TabularModel by hand", "[testing][tabular]") {
 
 TEST_CASE("TabularModel equals the direct summation over the history", "[testing][tabular]") {
   TabularModel model(11, 24, 5);
-  FaultyModel direct(11, 24, 5, Fault::none);
+  FaultyModel direct(11, 24, 5, ModelFault::none);
   const testing::ModelLaws limits{
       .vocabulary = 11, .context = 24, .longest_prompt = 12, .longest_response = 12};
   const Batch batch = testing::random_batch(limits, 8);

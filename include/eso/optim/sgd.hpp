@@ -11,10 +11,10 @@
 
 namespace eso {
 
-/// Plain gradient descent: p -= learning_rate (scale g + weight_decay p), the decay on parameters that decay
-/// only.
+/// Plain gradient descent: p -= learning_rate (scale g + weight_decay p), for every parameter.
 ///
-/// It remembers nothing. Source: torch.optim.SGD without momentum; there all parameters of a group decay.
+/// It remembers nothing. Source: torch.optim.SGD without momentum: unlike `AdamW` here, it also decays biases and
+/// normalisations.
 struct Sgd {
   double weight_decay = 0;     ///< 0: off
   Threads* threads = nullptr;  ///< share the work; the result does not depend on their number
@@ -28,7 +28,7 @@ struct Sgd {
     for_each_block(parameters, threads, [&](std::size_t i, Index begin, Index end) {
       const Parameter<Scalar>& parameter = parameters[i];
       const auto rate = static_cast<Scalar>(learning_rate), factor = static_cast<Scalar>(scale);
-      const auto decay = static_cast<Scalar>(parameter.decays ? weight_decay : 0);
+      const auto decay = static_cast<Scalar>(weight_decay);
       Scalar* const value = parameter.value;
       const Scalar* const gradient = parameter.gradient;
       for (Index k = begin; k < end; ++k) value[k] -= rate * (factor * gradient[k] + decay * value[k]);

@@ -123,9 +123,8 @@ class PorterWord {
            !is_consonant(length - 2) && is_consonant(length - 3);
   }
 
-  bool ends_with(const Suffix& suffix) const {
-    return ((tail_ ^ suffix.tail) & suffix.mask) == 0 && suffix.size <= length_;
-  }
+  /// The tail of a word shorter than the suffix has zeros where the suffix has letters.
+  bool ends_with(const Suffix& suffix) const { return ((tail_ ^ suffix.tail) & suffix.mask) == 0; }
 
   void set_length(std::size_t length) {
     length_ = length;
