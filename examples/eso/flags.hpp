@@ -3,6 +3,7 @@
 
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -36,8 +37,10 @@ class FlagSet {
     CLI::Option* option = app_->add_option("--" + name, value, help);
     if constexpr (is_list<T>) {
       option->delimiter(',');
+      check_integer<typename T::value_type>(*option);
     } else {
       option->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+      check_integer<T>(*option);
     }
     option->capture_default_str();
     flags_.push_back(
@@ -88,6 +91,20 @@ class FlagSet {
     std::function<std::string()> write;
     bool from_file = false;
   };
+
+  /// Refuses what CLI11 lets through: a sign on what has none, overflow, octal and hexadecimal spelling.
+  template <class T>
+  static void check_integer(CLI::Option& option) {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      option.check([](const std::string& text) {
+        T value{};
+        const char* last = text.data() + text.size();
+        const auto [end, fault] = std::from_chars(text.data(), last, value);
+        if (fault == std::errc() && end == last) return std::string();
+        return fmt::format("{} is no integer, or out of range", text);
+      });
+    }
+  }
 
   template <class T>
   static void read(const toml::node& node, const std::string& where, T& value) {

@@ -59,19 +59,19 @@ def random_weights(config, generator):
     get = lambda a, b: config.get(a, config.get(b))
     width, layers = get("n_embd", "hidden_size"), get("n_layer", "num_hidden_layers")
     context, inner = get("n_positions", "max_position_embeddings"), config.get("n_inner") or 4 * width
-    normal = lambda *shape, mean=0.0, std=0.3: mean + std * torch.randn(*shape, generator=generator)
-    weights = {"wte.weight": normal(VOCABULARY, width), "wpe.weight": normal(context, width)}
+    normal = lambda *shape, mean=0.0, std=0.35: mean + std * torch.randn(*shape, generator=generator)
+    weights = {"wte.weight": normal(VOCABULARY, width, std=0.35), "wpe.weight": normal(context, width, std=0.35)}
     for i in range(layers):
         for norm in ("ln_1", "ln_2"):
             weights[f"h.{i}.{norm}.weight"] = normal(width, mean=1.0)
-            weights[f"h.{i}.{norm}.bias"] = normal(width)
+            weights[f"h.{i}.{norm}.bias"] = normal(width, std=0.1)
         for name, rows, columns in (("attn.c_attn", width, 3 * width), ("attn.c_proj", width, width),
                                     ("mlp.c_fc", width, inner), ("mlp.c_proj", inner, width)):
             weights[f"h.{i}.{name}.weight"] = normal(rows, columns)
-            weights[f"h.{i}.{name}.bias"] = normal(columns)
+            weights[f"h.{i}.{name}.bias"] = normal(columns, std=0.1)
     weights["ln_f.weight"] = normal(width, mean=1.0)
-    weights["ln_f.bias"] = normal(width)
-    weights["wte.weight"][END] *= 2  # so that some greedy responses end
+    weights["ln_f.bias"] = normal(width, std=0.1)
+    weights["wte.weight"][END] *= 1.5  # so that some greedy responses end
     return weights, width
 
 
@@ -83,8 +83,8 @@ def write_model(name, setting, generator):
     weights, width = random_weights(config, generator)
     weights = {setting["prefix"] + key: value for key, value in weights.items()}
     if not config.get("tie_word_embeddings", True):
-        weights["lm_head.weight"] = 0.3 * torch.randn(VOCABULARY, width, generator=generator)
-        weights["lm_head.weight"][END] *= 2
+        weights["lm_head.weight"] = 0.6 * torch.randn(VOCABULARY, width, generator=generator)
+        weights["lm_head.weight"][END] *= 1.5
     if setting["extra"]:
         weights["h.0.attn.bias"] = torch.ones(1, 1, 4, 4)
         weights["h.0.attn.masked_bias"] = torch.tensor(-1e4)
@@ -126,14 +126,13 @@ def score_cases(model, context, generator):
 def greedy_cases(model, context, generator):
     """Four prompts; one of the responses ends before the context is full, one does not."""
     cases, wanted = [], [True, False, None, None]
-    for _ in range(40):
+    for _ in range(400):
         if len(cases) == len(wanted):
             return cases
         prompt = torch.randint(0, VOCABULARY, (1 + len(cases) * 2,), generator=generator)
         out = model.generate(prompt[None], do_sample=False, max_new_tokens=context - len(prompt), eos_token_id=END,
                              pad_token_id=END, return_dict_in_generate=True, output_logits=True)
         response = out.sequences[0, len(prompt):].tolist()
-        print(response[-3:], file=__import__("sys").stderr)
         gaps = [(torch.topk(step[0].double(), 2).values @ torch.tensor([1.0, -1.0]).double()).item()
                 for step in out.logits]
         if min(gaps) < 1e-3 or wanted[len(cases)] == (response[-1] != END):

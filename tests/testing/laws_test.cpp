@@ -120,7 +120,7 @@ TEST_CASE("a position off by one everywhere shows between log-probabilities and 
           "[testing][laws]") {
   FaultyGenerator model(11, 24, 5, DecodingFault::none);
   model.fault = ModelFault::position_off_by_one;  // in both, so that no comparison of the two can show it ...
-  CHECK(testing::check_log_prob_model(model, {.vocabulary = 11, .context = 23}).passed());
+  CHECK(testing::check_log_prob_model(model, limits).passed());
   CHECK(
       check_with(DecodingFault::position_off_by_one).violates("prompts"));  // ... but in one of them it does
 }

@@ -260,6 +260,7 @@ double interpolated(const std::vector<CurvePoint>& curve, double entropy) {
   std::vector<CurvePoint> sorted = curve;
   std::sort(sorted.begin(), sorted.end(),
             [](const CurvePoint& a, const CurvePoint& b) { return a.entropy < b.entropy; });
+  if (sorted.size() == 1 && sorted.front().entropy == entropy) return sorted.front().rouge_l;
   for (std::size_t i = 0; i + 1 < sorted.size(); ++i) {
     const CurvePoint& a = sorted[i];
     const CurvePoint& b = sorted[i + 1];

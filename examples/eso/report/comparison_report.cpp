@@ -81,9 +81,9 @@ std::string scores_section(const Comparison& comparison) {
   }
   const std::string remark =
       comparison.baseline ? "to " + cut(comparison.baseline_name(), 20) : std::string{};
-  std::string out = finding_list(score_findings(comparison));
-  if (!groups.empty()) out += draw_dots(groups, marks, "ROUGE-L", remark);
-  return section("scores", "1. ROUGE-L by decoding", out + reading_note(comparison));
+  std::string out = groups.empty() ? std::string{} : draw_dots(groups, marks, "ROUGE-L", remark);
+  return section("scores", "1. ROUGE-L by decoding",
+                 out + reading_note(comparison) + finding_list(score_findings(comparison)));
 }
 
 std::string curves_section(const Comparison& comparison) {
@@ -211,7 +211,7 @@ std::string comparison_report(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "comparison.json";
   const Comparison comparison = read_comparison(read_json(path), path.string());
   const std::string title =
-      fmt::format("{}, one start", counted(static_cast<double>(comparison.arms.size()), "method"));
+      fmt::format("{} from one start", counted(static_cast<double>(comparison.arms.size()), "method"));
   std::string body =
       page_head("comparison", title, headline(comparison)) + "<main>\n" + key_figures(comparison);
   body += scores_section(comparison);

@@ -12,7 +12,7 @@ namespace eso_program {
 namespace {
 
 constexpr std::size_t most_columns = 110;
-constexpr std::size_t most_name = 28;
+constexpr std::size_t most_name = 26;
 
 /// A column of the table: its heading and a cell a row.
 struct Column {
@@ -34,7 +34,7 @@ std::string padded(const std::string& text, std::size_t width, bool to_the_right
 std::string with_spread(Figure figure, double factor, int decimals) {
   if (!std::isfinite(figure.mean)) return "–";
   const std::string mean = fixed(factor * figure.mean, decimals);
-  return std::isfinite(figure.std) ? mean + " ± " + fixed(factor * figure.std, decimals) : mean;
+  return std::isfinite(figure.std) ? mean + "±" + fixed(factor * figure.std, decimals) : mean;
 }
 
 /// One line of a name for the terminal.
@@ -56,7 +56,7 @@ std::vector<Column> score_columns(const Comparison& comparison) {
   std::vector<Column> columns;
   for (const double temperature : comparison.temperatures()) {
     Column score{decoding_name(temperature), {}};
-    Column difference{"difference", {}};
+    Column difference{"diff", {}};
     bool any = false;
     for (const Arm& arm : comparison.arms) {
       score.cells.push_back(with_spread(figure_at(arm, temperature, &TemperatureResult::rouge_l), 100, 1));
@@ -65,7 +65,7 @@ std::vector<Column> score_columns(const Comparison& comparison) {
       std::string cell;
       if (paired) cell = with_sign(100 * paired->difference, 1);
       if (paired && std::isfinite(paired->standard_error))
-        cell += " ± " + fixed(100 * paired->standard_error, 1);
+        cell += "±" + fixed(100 * paired->standard_error, 1);
       difference.cells.push_back(cell);
     }
     if (comparison.lead) {
@@ -118,7 +118,7 @@ std::string legend_lines(const Comparison& comparison) {
   std::string out = fmt::format("ROUGE-L F1 x 100 on {}, mean ± standard deviation over {} seeds.\n",
                                 counted(comparison.examples, "example"), many ? "training" : "sampling");
   if (comparison.baseline) {
-    out += fmt::format("difference: to {}, ± its bootstrap standard error, paired over examples.\n",
+    out += fmt::format("diff: to {}, ± its bootstrap standard error, paired over examples.\n",
                        label(comparison.baseline_name()));
   }
   const std::vector<double> temperatures = comparison.temperatures();

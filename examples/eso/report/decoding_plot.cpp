@@ -26,28 +26,30 @@ class Labels {
  public:
   Labels(const Frame& frame, std::vector<Box> taken) : frame_(frame), taken_(std::move(taken)) {}
 
-  /// A label for the point at (x, y), in the first free place around it; none where all are taken and it may
-  /// be left off.
-  std::string place(double x, double y, const std::string& text, const std::string& style, double size,
-                    bool always) {
+  /// A label of `size` pixels for the point at (x, y), in the first free place around it; none where all are
+  /// taken.
+  std::string place(double x, double y, const std::string& text, const std::string& style, double size) {
     struct Try {
       double dx, dy;
       const char* anchor;
     };
-    static constexpr Try tries[] = {{0, -9, "mid"},   {0, 18, "mid"},  {9, 4, "start"},    {-9, 4, "end"},
-                                    {8, -7, "start"}, {-8, -7, "end"}, {8, 15, "start"},   {-8, 15, "end"},
-                                    {0, -22, "mid"},  {0, 31, "mid"},  {12, -19, "start"}, {12, 27, "start"}};
-    const double width = 0.56 * size * static_cast<double>(length_of(text));
+    static constexpr Try tries[] = {
+        {9, 4, "start"},   {0, -9, "mid"},   {0, 18, "mid"},     {-9, 4, "end"},
+        {8, -7, "start"},  {-8, -7, "end"},  {8, 15, "start"},   {-8, 15, "end"},
+        {0, -21, "mid"},   {0, 30, "mid"},   {12, -18, "start"}, {12, 26, "start"},
+        {-12, -18, "end"}, {-12, 26, "end"}, {16, -32, "start"}, {16, 40, "start"}};
+    const double width = 0.62 * size * static_cast<double>(length_of(text));
     for (const Try& at : tries) {
       const double anchor_x = x + at.dx;
-      const double left = at.anchor[0] == 'm'   ? anchor_x - width / 2
-                          : at.anchor[0] == 'e' ? anchor_x - width
-                                                : anchor_x;
+      const double share = at.anchor[0] == 'm' ? 0.5 : at.anchor[0] == 'e' ? 1 : 0;
+      const double left = anchor_x - share * width;
       const Box box{left - 1, y + at.dy - 0.8 * size, left + width + 1, y + at.dy + 0.2 * size};
-      if (is_free(box)) return put(box, anchor_x, y + at.dy, at.anchor, text, style, size);
+      if (!is_free(box)) continue;
+      taken_.push_back(box);
+      return fmt::format("<text class=\"{} {}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", style, at.anchor,
+                         anchor_x, y + at.dy, escape(text));
     }
-    if (!always) return {};
-    return put({x, y, x, y}, x, y - 9, "mid", text, style, size);
+    return {};
   }
 
  private:
@@ -56,12 +58,6 @@ class Labels {
                         box.bottom < frame_.height - frame_.bottom + 2;
     return inside &&
            std::none_of(taken_.begin(), taken_.end(), [&](const Box& other) { return overlaps(box, other); });
-  }
-  std::string put(const Box& box, double x, double y, const char* anchor, const std::string& text,
-                  const std::string& style, double size) {
-    taken_.push_back(box);
-    return fmt::format("<text class=\"{} {}\" x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{:.0f}\">{}</text>",
-                       style, anchor, x, y, size, escape(text));
   }
 
   Frame frame_;
@@ -101,7 +97,9 @@ std::string points_svg(const Frame& frame, const DecodingCurve& curve, const std
 }
 
 /// The names of the curves at their hottest points, then the temperatures of all points.
-std::string labels_svg(const Frame& frame, std::span<const DecodingCurve> curves, double size) {
+std::string labels_svg(const Frame& frame, std::span<const DecodingCurve> curves) {
+  constexpr double name_size = 13;  // as the style sheet says
+  constexpr double point_size = 11;
   std::vector<Box> taken;
   for (const DecodingCurve& curve : curves) cover_curve(frame, curve, taken);
   Labels labels(frame, std::move(taken));
@@ -109,15 +107,15 @@ std::string labels_svg(const Frame& frame, std::span<const DecodingCurve> curves
   for (const DecodingCurve& curve : curves) {
     const auto hottest = std::max_element(curve.temperature.begin(), curve.temperature.end());
     const auto i = static_cast<std::size_t>(hottest - curve.temperature.begin());
-    out += labels.place(frame.px(curve.entropy[i]), frame.py(curve.score[i]), cut(curve.name, 22),
-                        "direct " + curve.style, size + 1, true);
+    out += labels.place(frame.px(curve.entropy[i]), frame.py(curve.score[i]), cut(curve.name, 26),
+                        "direct " + curve.style, name_size);
   }
   for (const DecodingCurve& curve : curves) {
     for (std::size_t i = 0; i < curve.score.size(); ++i) {
       const std::string name =
           curve.temperature[i] == 0 ? "greedy" : fmt::format("{:g}", curve.temperature[i]);
       out += labels.place(frame.px(curve.entropy[i]), frame.py(curve.score[i]), name, "point " + curve.style,
-                          size - 1.5, false);
+                          point_size);
     }
   }
   return out + "</g>";
@@ -145,7 +143,7 @@ std::string drawing(std::span<const DecodingCurve> curves, const char* kind, dou
   out += axes(frame, labelled_ticks(frame.x, width > 500 ? 8 : 5), labelled_ticks(frame.y, 6), x_name);
   out += fmt::format("<text class=\"name start\" x=\"2\" y=\"13\">{}</text>", escape(y_name));
   for (const DecodingCurve& curve : curves) out += points_svg(frame, curve, x_name);
-  return out + labels_svg(frame, curves, 12) + "</svg>";
+  return out + labels_svg(frame, curves) + "</svg>";
 }
 
 }  // namespace
@@ -161,7 +159,7 @@ std::string draw_decoding_curves(std::span<const DecodingCurve> curves, const st
   }
   if (drawn.empty()) return {};
   return "<figure class=\"plot wide\"><figcaption>" + legend(keys) + "</figcaption>" +
-         drawing(drawn, "on-wide", 860, 470, x_name, y_name) +
+         drawing(drawn, "on-wide", 1072, 520, x_name, y_name) +
          drawing(drawn, "on-narrow", 380, 420, x_name, y_name) + "</figure>\n";
 }
 

@@ -15,9 +15,9 @@ std::string strong(const std::string& name) { return "<b>" + escape(cut(name, 60
 std::string points(double value) { return fixed(100 * value, 1); }
 std::string signed_points(double value) { return with_sign(100 * value, 1); }
 
-std::string interval(const Paired& paired) {
-  if (!std::isfinite(paired.low) || !std::isfinite(paired.high)) return {};
-  return fmt::format(" ({} to {})", signed_points(paired.low), signed_points(paired.high));
+/// "at T=1" or "greedy", as it follows a number.
+std::string where_words(double temperature) {
+  return (temperature == 0 ? "" : "at ") + decoding_name(temperature);
 }
 
 /// "a", "a and b", "a, b and c".
@@ -34,9 +34,7 @@ std::string all_differences(const Arm& arm, const std::vector<double>& temperatu
   std::vector<std::string> words;
   for (const double temperature : temperatures) {
     const auto paired = paired_at(arm, temperature);
-    if (paired)
-      words.push_back(signed_points(paired->difference) + interval(*paired) + " " +
-                      decoding_name(temperature));
+    if (paired) words.push_back(signed_points(paired->difference) + " " + where_words(temperature));
   }
   return joined(words);
 }
@@ -175,6 +173,12 @@ std::vector<Finding> lead_finding(const Comparison& comparison) {
   return {{"lead baseline", "plain", start + end}};
 }
 
+CurvePoint hottest_of(const std::vector<CurvePoint>& curve) {
+  return *std::max_element(curve.begin(), curve.end(), [](const CurvePoint& a, const CurvePoint& b) {
+    return a.temperature < b.temperature;
+  });
+}
+
 }  // namespace
 
 Effect effect_of(const Arm& arm, const Comparison& comparison) {
@@ -224,32 +228,29 @@ std::vector<Finding> curve_findings(const Comparison& comparison) {
   for (const Arm& arm : comparison.arms) {
     const std::vector<CurvePoint> curve = mean_curve(arm);
     if (&arm == comparison.baseline_arm() || curve.empty() || base.empty()) continue;
-    const CurvePoint hottest =
-        *std::max_element(curve.begin(), curve.end(),
-                          [](const auto& a, const auto& b) { return a.temperature < b.temperature; });
-    const std::string start =
-        fmt::format("{} at {} has {} nats a token and ROUGE-L {}", strong(arm.name),
-                    decoding_name(hottest.temperature), fixed(hottest.entropy, 2), points(hottest.rouge_l));
-    const double expected = interpolated(base, hottest.entropy);
-    if (!std::isfinite(expected)) {
-      out.push_back({"out of range", "plain",
-                     fmt::format("{}; the curve of {} does not extend to that entropy.", start,
+    const double entropy = std::min(hottest_of(curve).entropy, hottest_of(base).entropy);
+    const double score = interpolated(curve, entropy);
+    const double expected = interpolated(base, entropy);
+    if (!std::isfinite(score) || !std::isfinite(expected)) {
+      out.push_back({"apart", "plain",
+                     fmt::format("{} and {} reach no common entropy.", strong(arm.name),
                                  strong(comparison.baseline_name()))});
       continue;
     }
-    const double gain = hottest.rouge_l - expected;
-    const auto paired = paired_at(arm, hottest.temperature);
+    const double gain = score - expected;
+    const auto paired = paired_at(arm, hottest_of(curve).temperature);
     const double noise = std::max(
         0.005, paired && std::isfinite(paired->standard_error) ? 1.96 * paired->standard_error : 0.0);
     const char* place = gain > noise ? "above" : gain < -noise ? "below" : "along";
     const char* style = gain > noise ? "good" : gain < -noise ? "bad" : "part";
-    const char* meaning = gain > noise    ? "more than sharpening"
-                          : gain < -noise ? "less than sharpening alone would give"
-                                          : "what sharpening alone would give, within the noise";
+    const char* meaning = gain > noise ? "better at the same certainty, which sharpening alone does not give"
+                          : gain < -noise ? "worse at the same certainty"
+                                          : "no more than a change of temperature would do, within the noise";
     out.push_back(
         {place, style,
-         fmt::format("{}. Cooled to the same entropy, {} scores {} (interpolated): {} points, {}.", start,
-                     strong(comparison.baseline_name()), points(expected), signed_points(gain), meaning)});
+         fmt::format("At {} nats a token, the most that both reach, {} scores {} and {} {}: {} points, {}.",
+                     fixed(entropy, 2), strong(arm.name), points(score), strong(comparison.baseline_name()),
+                     points(expected), signed_points(gain), meaning)});
   }
   return out;
 }

@@ -112,9 +112,13 @@ std::string cut(std::string_view text, std::size_t characters) {
 
 std::string quoted(std::string_view text, std::size_t characters) {
   constexpr std::size_t most = 20000;  // a page of whole books serves nobody
-  const std::string short_form = cut(text, characters);
+  const auto first = text.find_first_not_of(" \n");
+  text = first == std::string_view::npos ? std::string_view{} : text.substr(first);
+  const bool fits =
+      length_of(text) <= characters + characters / 4;  // nobody unfolds a text for its last words
+  const std::string short_form = fits ? std::string(text) : cut(text, characters);
   if (text.empty()) return "<div class=\"text none\">(empty)</div>";
-  if (short_form == text) return fmt::format("<div class=\"text\" dir=\"auto\">{}</div>", escape(text));
+  if (fits) return fmt::format("<div class=\"text\" dir=\"auto\">{}</div>", escape(text));
   return fmt::format(
       "<details class=\"text\"><summary dir=\"auto\">{}</summary><div dir=\"auto\">{}</div></details>",
       escape(short_form), escape(cut(text, most)));

@@ -22,8 +22,8 @@ std::string cut(std::string_view text, std::size_t characters);
 /// The number of code points of valid UTF-8.
 std::size_t length_of(std::string_view text);
 
-/// Text of a user or a model, escaped, in an element that keeps its writing direction to itself. Beyond
-/// `characters` code points, the rest can be unfolded.
+/// Text of a user or a model, escaped, in an element that keeps its writing direction to itself; leading
+/// space is left off. Well beyond `characters` code points, the rest can be unfolded.
 std::string quoted(std::string_view text, std::size_t characters);
 
 /// A whole self-contained page: nothing is loaded from anywhere and no script can run.

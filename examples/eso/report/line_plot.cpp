@@ -174,7 +174,7 @@ std::string draw(const LinePlot& given) {
     std::size_t name = 0;
     for (const Curve& curve : plot.curves)
       name = std::max(name, std::min(label_characters, length_of(curve.name)));
-    frame.right = 14 + 6.4 * static_cast<double>(name);
+    frame.right = 12 + 7.2 * static_cast<double>(name);
   }
   const double size = std::max(std::abs(frame.y.low), std::abs(frame.y.high)) / y.factor;
   const int decimals = size >= 100 ? 1 : size >= 10 ? 2 : 3;

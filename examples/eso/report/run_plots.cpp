@@ -170,7 +170,7 @@ std::string run_plots(const Metrics& metrics, const std::string& method, const R
   out += draw(length_plot(metrics));
   out += draw(several(
       metrics, {{"completions/clipped_ratio", "cut at the limit"}, {"frac_reward_zero_std", "equal rewards"}},
-      "Samples without an end, prompts without a signal", "share"));
+      "Cut samples, prompts without contrast", "share"));
   out += draw(
       several(metrics,
               {{"rewards/chosen", "chosen"}, {"rewards/rejected", "rejected"}, {"rewards/margins", "margin"}},

@@ -51,13 +51,15 @@ std::string from_to(const Metrics& metrics, const std::string& column, double fa
 std::string key_figures(const Metrics& metrics, const CompletionIndex& index, const RewardUnit& unit) {
   std::vector<KeyFigure> figures;
   const double epochs = last_value(metrics.column("epoch"));
-  figures.push_back({compact(static_cast<double>(metrics.step.size())), "steps",
-                     std::isfinite(epochs) ? fixed(epochs, 2) + " epochs" : std::string{}});
+  double seconds = 0;
+  for (const double time : metrics.column("step_time")) seconds += std::isfinite(time) ? time : 0;
+  std::string extent = std::isfinite(epochs) ? fixed(epochs, 2) + " epochs" : std::string{};
+  if (metrics.has("step_time")) extent += (extent.empty() ? "" : ", ") + duration(seconds);
+  figures.push_back({compact(static_cast<double>(metrics.step.size())), "steps", extent});
   if (metrics.has("loss"))
-    figures.push_back({from_to(metrics, "loss", 1, 2), "loss", "first to last tenth of the steps"});
+    figures.push_back({from_to(metrics, "loss", 1, 2), "loss", "nats, first to last tenth"});
   if (metrics.has("reward")) {
-    figures.push_back(
-        {from_to(metrics, "reward", unit.factor, unit.decimals), "reward", unit.name + ", while active"});
+    figures.push_back({from_to(metrics, "reward", unit.factor, unit.decimals), "reward", unit.name});
   }
   if (metrics.has("entropy"))
     figures.push_back({from_to(metrics, "entropy", 1, 2), "entropy", "nats a token at T=1"});
@@ -66,13 +68,10 @@ std::string key_figures(const Metrics& metrics, const CompletionIndex& index, co
         {from_to(metrics, "rewards/accuracies", 100, 0) + " %", "pairs ranked as labelled", ""});
   }
   const double tokens = last_value(metrics.column("num_tokens"));
-  if (std::isfinite(tokens)) figures.push_back({compact(tokens), "tokens", "through the model"});
-  if (index.responses > 0) {
-    figures.push_back({compact(static_cast<double>(index.responses)), "responses", "in completions.jsonl"});
-  }
-  double seconds = 0;
-  for (const double time : metrics.column("step_time")) seconds += std::isfinite(time) ? time : 0;
-  if (metrics.has("step_time")) figures.push_back({duration(seconds), "of training steps", ""});
+  const std::string responses =
+      index.responses > 0 ? ", " + counted(static_cast<double>(index.responses), "response") + " logged"
+                          : std::string{};
+  if (std::isfinite(tokens)) figures.push_back({compact(tokens), "tokens", "through the model" + responses});
   return key_figure_list(figures);
 }
 

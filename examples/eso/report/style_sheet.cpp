@@ -36,17 +36,17 @@ h3{margin:28px 0 10px;font-size:16px}
 h4{margin:0 0 3px;font-size:12px;font-weight:600;color:var(--faint)}
 p{margin:0 0 14px;max-width:74ch}
 .lede{margin:12px 0 0;font-size:19px;line-height:1.45;color:var(--soft);overflow-wrap:anywhere}
-.note{font-size:13.5px;line-height:1.5;color:var(--soft)}
+.note{font-size:13.5px;line-height:1.5;color:var(--soft);max-width:92ch}
 section{margin-top:52px;padding-top:24px;border-top:1px solid var(--hair)}
 small{font-size:.82em;color:var(--soft);font-weight:400}
 footer{margin-top:64px;padding-top:18px;padding-bottom:48px;color:var(--faint);font-size:13px}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:22px 28px;margin:36px 0 0}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(172px,1fr));gap:22px 26px;margin:36px 0 0}
 .figures div{min-width:0}
 .figures dt{font-size:13px;color:var(--soft)}
-.figures dd{margin:0;font-size:25px;line-height:1.25;font-weight:650;letter-spacing:-.015em;overflow-wrap:anywhere}
+.figures dd{margin:0;font-size:24px;line-height:1.25;font-weight:650;letter-spacing:-.015em;overflow-wrap:anywhere}
 .figures .remark{font-size:12.5px;line-height:1.4;font-weight:400;letter-spacing:0;color:var(--faint)}
-.findings{list-style:none;margin:0 0 26px;padding:0;max-width:92ch}
-.findings li{display:grid;grid-template-columns:124px 1fr;gap:14px;padding:9px 0;border-bottom:1px solid var(--hair);
+.findings{list-style:none;margin:20px 0 0;padding:0;max-width:100ch;border-top:1px solid var(--hair)}
+.findings li{display:grid;grid-template-columns:136px 1fr;gap:14px;padding:9px 0;font-size:15px;border-bottom:1px solid var(--hair);
 overflow-wrap:anywhere}
 .tag{font-size:13px;line-height:1.9;font-weight:600;color:var(--soft)}
 .tag::before{content:"";display:inline-block;width:9px;height:9px;margin-right:8px;border-radius:50%;
@@ -70,7 +70,8 @@ figure{margin:0}
 .plot.wide{margin-bottom:22px}
 svg{display:block;width:100%;overflow:visible}
 svg text{font-family:inherit;font-size:12px;fill:var(--soft)}
-svg .labels text{font-size:inherit}
+svg .labels text{paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+svg .labels .direct{font-size:13px}svg .labels .point{font-size:11px}
 svg .mid{text-anchor:middle}svg .end{text-anchor:end}svg .start{text-anchor:start}
 svg .name{fill:var(--faint)}
 .grid{stroke:var(--grid);stroke-width:1;fill:none}
@@ -89,11 +90,11 @@ svg text.point{fill:var(--k)}
 .on-narrow{display:none}
 .dots{margin:6px 0 18px}
 .group{margin-top:22px}
-.row{display:grid;grid-template-columns:minmax(90px,168px) 1fr 46px 152px;column-gap:14px;align-items:center}
-.row .name{font-size:14px;font-weight:600;color:var(--k);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.row{display:grid;grid-template-columns:minmax(90px,200px) 1fr 46px 152px;column-gap:14px;align-items:center}
+.row>.name{font-size:14px;font-weight:600;color:var(--k);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .row .value{font-weight:650;text-align:right}
 .row .remark{font-size:13.5px;color:var(--soft);white-space:nowrap}
-.row.head .name{font-size:16px;color:var(--ink)}
+.row.head>.name{font-size:16px;color:var(--ink)}
 .row.head .remark{color:var(--faint);overflow:hidden;text-overflow:ellipsis}
 .strip .reference{stroke:var(--k0);stroke-width:1.5}
 .strip .lead{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:3 3}
@@ -138,7 +139,7 @@ box-shadow:inset 3px 0 color-mix(in srgb,var(--tint,var(--hair)) var(--share,0%)
 .size{margin-left:auto;color:var(--faint)}
 .answers{display:grid;gap:8px}
 .answer{display:grid;grid-template-columns:150px minmax(0,1fr) minmax(0,1fr);gap:12px;align-items:stretch}
-.answer h5{margin:9px 0 0;font-size:13.5px;color:var(--k);overflow:hidden;text-overflow:ellipsis}
+.answer h5{margin:9px 0 0;font-size:13.5px;color:var(--k);white-space:normal;overflow-wrap:anywhere}
 )";
 
 constexpr const char* sizes = R"(
@@ -154,7 +155,7 @@ section{margin-top:38px}
 .row{grid-template-columns:minmax(0,1fr) auto auto;column-gap:10px}
 .row .strip{grid-row:2;grid-column:1/-1}
 .row:not(.axis):not(.head){padding-top:5px}
-.row.axis .name{display:none}.row.axis .strip{grid-row:1}
+.row.axis>.name{display:none}.row.axis .strip{grid-row:1}
 .row .remark{font-size:12.5px}
 .given{grid-template-columns:1fr}
 .answer{grid-template-columns:1fr;gap:6px;margin-bottom:10px}

@@ -252,7 +252,7 @@ class Decoder {
     if (!gradients_.empty()) return;
     Index total = 0;
     for (const StoredArray<Scalar>& array : stored_) total += size(array.spec);
-    gradient_memory_.assign(static_cast<std::size_t>(total), Scalar(0));
+    gradient_memory_.setZero(total);
     Scalar* next = gradient_memory_.data();
     for (const StoredArray<Scalar>& array : stored_) {
       gradients_.push_back(next);
@@ -400,7 +400,8 @@ class Decoder {
   std::vector<StoredArray<Scalar>> stored_;
   std::shared_ptr<const void> owner_;
   std::shared_ptr<Threads> threads_;
-  std::vector<Scalar> gradient_memory_;
+  /// Aligned the same in every process, so that sums over it round the same.
+  Eigen::Array<Scalar, Eigen::Dynamic, 1> gradient_memory_;
   std::vector<Scalar*> gradients_;
 
   Weight<Scalar> token_embedding_, position_embedding_;

@@ -84,7 +84,7 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
   struct Memory {
     explicit Memory(WeightFiles opened) : files(std::move(opened)) {}
     WeightFiles files;
-    std::vector<std::vector<Scalar>> converted;
+    std::vector<Eigen::Array<Scalar, Eigen::Dynamic, 1>> converted;
   };
   auto memory = std::make_shared<Memory>(WeightFiles::open(folder));
   const std::vector<ArraySpec> specs = arrays(settings.architecture);
@@ -112,7 +112,7 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
       // The mapping is private and writable; only the view of it is constant.
       stored[i].value = reinterpret_cast<Scalar*>(const_cast<std::byte*>(tensor.bytes.data()));
     } else {
-      memory->converted.emplace_back(static_cast<std::size_t>(value_count(tensor)));
+      memory->converted.emplace_back(value_count(tensor));
       read_values(tensor, memory->converted.back().data());
       stored[i].value = memory->converted.back().data();
     }
@@ -141,20 +141,22 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
 template <class Scalar>
 Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::shared_ptr<Threads> threads) {
   parameter_count(a);
-  auto memory = std::make_shared<std::vector<std::vector<Scalar>>>();
+  auto memory = std::make_shared<std::vector<Eigen::Array<Scalar, Eigen::Dynamic, 1>>>();
   std::vector<StoredArray<Scalar>> stored;
   std::uint32_t number = 0;
   for (const ArraySpec& spec : arrays(a)) {
-    std::vector<Scalar>& values =
-        memory->emplace_back(static_cast<std::size_t>(Decoder<Scalar>::size(spec)), Scalar(0));
+    Eigen::Array<Scalar, Eigen::Dynamic, 1>& values = memory->emplace_back();
+    values.setZero(Decoder<Scalar>::size(spec));
     const bool ends_branch = spec.role == Role::attention_out_weight || spec.role == Role::outer_weight;
     const double deviation = ends_branch ? 0.02 / std::sqrt(2.0 * static_cast<double>(a.layers)) : 0.02;
     const StreamName stream{.seed = seed, .purpose = Purpose::initialising, .sample = number++};
     const bool norm = spec.role == Role::norm1_weight || spec.role == Role::norm2_weight ||
                       spec.role == Role::final_norm_weight;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (norm) values[i] = Scalar(1);
-      if (spec.shape.size() > 1) values[i] = static_cast<Scalar>(deviation * normal(stream, i));
+    for (Index i = 0; i < values.size(); ++i) {
+      if (norm) values(i) = Scalar(1);
+      if (spec.shape.size() > 1) {
+        values(i) = static_cast<Scalar>(deviation * normal(stream, static_cast<std::uint64_t>(i)));
+      }
     }
     stored.push_back({spec, written_name(a, spec), values.data()});
   }

@@ -4,6 +4,8 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -55,7 +57,8 @@ class Distribution {
     } else {
       double drawn_sum = sum;
       if (temperature != 1) {
-        weight_ = (shifted_ * static_cast<Scalar>(1 / temperature)).exp();
+        constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
+        weight_ = (shifted_ * static_cast<Scalar>(std::min(1 / temperature, largest_factor))).exp();
         drawn_sum = static_cast<double>(weight_.sum());
       }
       if (cut()) drawn_sum = static_cast<double>(weight_.sum());

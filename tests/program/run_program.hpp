@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "eso/error.hpp"
+#include "temporary_folder.hpp"
+
+/// What a call of the program left behind.
+struct Finished {
+  int code = -1;  ///< exit code; 128 + n where signal n ended it
+  std::string out, err;
+
+  /// Standard output as JSON lines. Throws if a line is none.
+  std::vector<nlohmann::json> lines() const {
+    std::vector<nlohmann::json> result;
+    std::istringstream in(out);
+    for (std::string line; std::getline(in, line);) result.push_back(nlohmann::json::parse(line));
+    return result;
+  }
+
+  /// The last line of standard error.
+  std::string last_error() const {
+    if (err.empty() || err.back() != '\n') return err;
+    const std::string whole = err.substr(0, err.size() - 1);
+    return whole.substr(whole.rfind('\n') + 1);  // npos + 1 is 0
+  }
+};
+
+/// Makes `path` the file descriptor `number`. For the child between fork and exec.
+inline void open_as(int number, const std::filesystem::path& path, int flags) {
+  const int file = ::open(path.c_str(), flags, 0666);
+  if (file < 0 || ::dup2(file, number) < 0) ::_exit(125);
+}
+
+/// Runs the program `eso` with these arguments and this standard input.
+inline Finished program(const std::vector<std::string>& arguments, const std::string& input = {}) {
+  const TemporaryFolder folder;
+  write_file(folder / "in", input);
+  std::vector<std::string> words{ESO_PROGRAM_PATH};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (child == 0) {
+    open_as(0, folder / "in", O_RDONLY);
+    open_as(1, folder / "out", O_WRONLY | O_CREAT | O_TRUNC);
+    open_as(2, folder / "err", O_WRONLY | O_CREAT | O_TRUNC);
+    ::execv(pointers[0], pointers.data());
+    ::_exit(126);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(folder / "out"),
+          read_file(folder / "err")};
+}
+
+inline std::string golden_model(const std::string& name) { return std::string(ESO_TEST_DIR) + "/golden/gpt2/" + name; }
+
+/// A copy of a golden model folder, to be damaged.
+inline std::filesystem::path copy_model(const std::string& name, const TemporaryFolder& folder) {
+  const std::filesystem::path copy = folder / "model";
+  std::filesystem::remove_all(copy);
+  std::filesystem::copy(golden_model(name), copy);
+  return copy;
+}
+
+/// The call refused its input: exit code `code`, one line at the end of standard error that has all fragments,
+/// nothing but whole lines on standard output. Use inside CHECK: the text is what is wrong, empty if nothing.
+inline std::string not_refused(const Finished& call, const std::vector<std::string>& fragments, int code = 2) {
+  if (call.code != code) return fmt::format("exit code {}, standard error: {}", call.code, call.err);
+  if (!call.out.empty() && call.out.back() != '\n') return "a partial line: " + call.out;
+  if (call.err.empty() || call.err.back() != '\n') return "standard error does not end with a line: " + call.err;
+  const std::string last = call.last_error();
+  if (!last.starts_with("eso: error: ")) return "no error line at the end: " + call.err;
+  for (const std::string& fragment : fragments) {
+    if (last.find(fragment) == std::string::npos) return fmt::format("\"{}\" is not in: {}", fragment, last);
+  }
+  return {};
+}
