@@ -168,9 +168,9 @@ std::string run_plots(const Metrics& metrics, const std::string& method, const R
   out += draw(reward_plot(metrics, unit));
   out += draw(single(metrics, "entropy", "Entropy", "nats a token, T=1", "k4"));
   out += draw(length_plot(metrics));
-  out += draw(several(
-      metrics, {{"completions/clipped_ratio", "cut at the limit"}, {"frac_reward_zero_std", "equal rewards"}},
-      "Cut samples, prompts without contrast", "share"));
+  out += draw(several(metrics,
+                      {{"completions/clipped_ratio", "cut short"}, {"frac_reward_zero_std", "equal rewards"}},
+                      "Samples cut short, equal rewards", "share"));
   out += draw(
       several(metrics,
               {{"rewards/chosen", "chosen"}, {"rewards/rejected", "rejected"}, {"rewards/margins", "margin"}},

@@ -114,7 +114,7 @@ tbody th{font-weight:600;max-width:260px;overflow:hidden;text-overflow:ellipsis}
 tbody tr+tr td,tbody tr+tr th{border-top:1px solid var(--hair)}
 .group th{padding-top:20px;color:var(--soft);font-size:13px}
 .best{font-weight:700}
-.settings th,.settings td{text-align:left;white-space:normal;overflow-wrap:anywhere}
+.settings th,.settings td{text-align:left;white-space:pre-wrap;overflow-wrap:anywhere}
 .settings th{width:190px;color:var(--soft);position:static}
 .settings td{font:13px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace}
 .config{margin:0;padding:16px 18px;background:var(--raised);border-radius:6px;overflow-x:auto;
