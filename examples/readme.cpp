@@ -10,7 +10,7 @@ int main() {
 
   // What we want instead: responses that say the prompt's token again and again.
   auto reward = [](const eso::Response& answer, const eso::Example& example) {
-    return std::count(answer.tokens.begin(), answer.tokens.end(), example.prompt[0]) / 8.0;
+    return double(std::count(answer.tokens.begin(), answer.tokens.end(), example.prompt[0])) / 8;
   };
   eso::Temperatures sampler{0.5, 1, 1.5, 2};  // four samples a prompt, one at each temperature
   sampler.max_tokens = 8;

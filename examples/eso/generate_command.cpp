@@ -44,7 +44,7 @@ void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, Model
                                       {"response_ids", response.tokens},
                                       {"logp", response.logp},
                                       {"finish", response.finished ? "eos" : "length"}};
-    output.line(line.dump());
+    output.json(line);
     stats.response_tokens += static_cast<std::int64_t>(response.tokens.size());
   }
   output.flush();

@@ -47,7 +47,10 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help, --version
   } catch (const CLI::ParseError& error) {
-    print_error(one_line(error.what()));
+    const std::vector<std::string> rest = app.remaining();
+    const bool unknown = app.get_subcommands().empty() && !rest.empty();
+    print_error(unknown ? one_line(rest.front()) + ": no such command; eso --help lists them"
+                        : one_line(error.what()));
     return 2;
   }
   for (const auto& [subcommand, command] : commands) {

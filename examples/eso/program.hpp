@@ -45,6 +45,11 @@ class Output {
     std::fputc('\n', stdout);
     if (std::ferror(stdout)) throw eso::system_error("<stdout>", "cannot write");
   }
+  /// JSON as a line, in ASCII: to some readers U+2028 and its like end a line.
+  template <class Json>
+  void json(const Json& value) {
+    line(value.dump(-1, ' ', true));
+  }
   /// To be called at the end.
   void flush() {
     if (std::fflush(stdout) != 0) throw eso::system_error("<stdout>", "cannot write");

@@ -16,7 +16,7 @@ void rouge(bool stemmer) {
     const eso::RougeScores scores = eso::Rouge{stemmer}(lines.string("target"), lines.string("prediction"));
     const nlohmann::ordered_json answer{
         {"rouge1", scores.rouge1.f1}, {"rouge2", scores.rouge2.f1}, {"rougeL", scores.rougeL.f1}};
-    output.line(answer.dump());
+    output.json(answer);
   }
   output.flush();
 }

@@ -51,7 +51,7 @@ class Scorer {
       const nlohmann::ordered_json answer{{"logp", std::vector<double>(row.begin(), row.end())},
                                           {"sum", row.sum()},
                                           {"response_ids", batch_.response(n).tokens}};
-      output_.line(answer.dump());
+      output_.json(answer);
     }
     output_.flush();
     batch_ = {};

@@ -21,7 +21,7 @@ void tokenize(const TokenizeFlags& flags) {
   while (lines.next()) {
     const nlohmann::json answer = flags.decode ? nlohmann::json{{"text", tokenizer.decode(lines.ids("ids"))}}
                                                : nlohmann::json{{"ids", tokenizer.encode(lines.string("text"))}};
-    output.line(answer.dump());
+    output.json(answer);
   }
   output.flush();
 }

@@ -84,8 +84,9 @@ TEST_CASE("eso score takes ids before text, and an added token in text") {
 }
 
 TEST_CASE("eso score gives the same whatever is computed together and on however many threads") {
+  const nlohmann::json texts = golden()["untied"]["score"];
   std::string input;
-  for (const auto& text : golden()["untied"]["score"]) input += ids_line(text) + ids_line(text);
+  for (const auto& text : texts) input += ids_line(text) + ids_line(text);
   input += "\n{\"prompt\":\"!\",\"response\":\"(\"}\n{\"prompt\":\"!\",\"response\":\"()\"}\n";
   const auto expected = program(call("untied", {"--threads", "1"}), input).lines();
   REQUIRE(expected.size() == 12);

@@ -34,6 +34,16 @@ TEST_CASE("eso tokenize skips blank lines, takes CRLF, a byte order mark and a l
   CHECK(f.out == "{\"ids\":[0]}\n{\"ids\":[8]}\n");
 }
 
+TEST_CASE("eso tokenize --decode writes ASCII, so that no reader finds a line end in the text") {
+  // Bytes without a token are the unknown token; U+2028 can only come from the input of a tokenizer that has its bytes.
+  TemporaryFolder folder;
+  write_file(folder / "vocab.json", "{\"\u00e2\":0,\"\u0122\":1,\"\u00a8\":2,\"<|endoftext|>\":3}");  // E2 80 A8
+  write_file(folder / "merges.txt", "#version: 0.2\n");
+  const Finished f = program(call(folder.path().string(), true), "{\"ids\":[0,1,2,0]}");
+  CHECK(f.code == 0);
+  CHECK(f.out == "{\"text\":\"\\u2028\\ufffd\"}\n");
+}
+
 TEST_CASE("eso tokenize without a line writes nothing and exits with 0") {
   for (const char* input : {"", "\n", " \n\n"}) {
     const Finished f = program(call(golden_model("plain")), input);

@@ -111,8 +111,13 @@ std::string curves_section(const Comparison& comparison) {
       "it says what <b>{0}</b> says at a lower temperature: sharpening. Points carry their "
       "temperature.</p>\n",
       base);
-  return section("curves", "2. Improvement or sharpening",
-                 intro + figure + finding_list(curve_findings(comparison)));
+  const std::vector<Finding> findings = curve_findings(comparison);
+  const char* note = findings.empty()
+                         ? ""
+                         : "<p class=\"note\">Scores between the measured temperatures are interpolated. The "
+                           "noise is 1.96 standard errors of the arm's paired difference at its hottest "
+                           "temperature, at least half a point.</p>\n";
+  return section("curves", "2. Improvement or sharpening", intro + figure + note + finding_list(findings));
 }
 
 std::string answer_heading(const char* decoding, double score) {
