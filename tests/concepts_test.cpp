@@ -246,3 +246,9 @@ TEST_CASE("a combination needs nothing of its losses but that they are losses", 
   CHECK((result.d_logp == 3).all());
   CHECK(totals_of(LeastLoss{}, batch).prompts == 1);
 }
+
+TEST_CASE("a list of parameters that lies elsewhere brings its own functions", "[concepts]") {
+  LeastModel model;
+  zero_gradients(model.parameters());
+  CHECK(global_norm(model.parameters()) == 0);
+}

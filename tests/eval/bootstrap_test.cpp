@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::size_t many = 20000;
 
-/// A standard normal number by Box and Muller.
-double normal(const eso::StreamName& stream, std::uint64_t i) {
-  const double radius = std::sqrt(-2 * std::log(1 - eso::uniform01(stream, 2 * i)));
-  return radius * std::cos(2 * 3.14159265358979323846 * eso::uniform01(stream, 2 * i + 1));
-}
-
 std::vector<double> zeros(const std::vector<double>& like) { return std::vector<double>(like.size(), 0.0); }
 
 }  // namespace
@@ -50,8 +44,8 @@ TEST_CASE("bootstrap of a large sample agrees with the normal theory") {
   std::vector<double> a(1500);
   std::vector<double> b(a.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
-    b[i] = 10 * normal(stream, 2 * i);  // hard and easy examples, the same for both
-    a[i] = b[i] + 0.2 + normal(stream, 2 * i + 1);
+    b[i] = 10 * eso::normal(stream, 2 * i);  // hard and easy examples, the same for both
+    a[i] = b[i] + 0.2 + eso::normal(stream, 2 * i + 1);
   }
   std::vector<double> differences(a.size());
   for (std::size_t i = 0; i < a.size(); ++i) differences[i] = a[i] - b[i];
@@ -72,7 +66,7 @@ TEST_CASE("the 95 % interval holds the truth about 95 times in 100") {
     const eso::StreamName stream{
         .seed = 5, .purpose = eso::Purpose::initialising, .step = static_cast<std::uint32_t>(trial)};
     std::vector<double> a(80);
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] = 0.3 + normal(stream, i);
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = 0.3 + eso::normal(stream, i);
     const eso::PairedDifference result =
         eso::paired_bootstrap(a, zeros(a), 400, static_cast<std::uint64_t>(trial));
     if (result.low <= 0.3 && 0.3 <= result.high) ++held;
