@@ -36,7 +36,7 @@ TEST_CASE("every part of a stream's name and the position give other numbers") {
   others[5].sample = 5;
   others[6].prompt = 2, others[6].step = 3;  // exchanged
   std::set<std::uint64_t> bits{eso::random_bits(name, 0), eso::random_bits(name, 1),
-                               eso::random_bits(name, std::uint64_t{1} << 32)};
+                               eso::random_bits(name, std::uint64_t{2} << 32)};
   for (const eso::StreamName& other : others) bits.insert(eso::random_bits(other, 0));
   CHECK(bits.size() == 10);
   CHECK(eso::random_bits(name, 7) == eso::random_bits(name, 7));

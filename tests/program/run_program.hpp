@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "eso/error.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 /// What a call of the program left behind.
 struct Finished {
