@@ -42,7 +42,7 @@ TEST_CASE("every part of a stream's name and the position give other numbers") {
   CHECK(eso::random_bits(name, 7) == eso::random_bits(name, 7));
 }
 
-TEST_CASE("uniform numbers lie in [0, 1) and have the moments of the uniform distribution") {
+TEST_CASE("uniform numbers are at least 0, below 1 and have the moments of the uniform distribution") {
   const eso::StreamName name{.seed = 11};
   constexpr int count = 200000;
   double sum = 0, squares = 0, neighbours = 0, before = 0.5, least = 1, most = 0;
