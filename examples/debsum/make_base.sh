@@ -22,9 +22,9 @@ python3 "$here/make_text.py" "$debsum/train.jsonl.gz" 24000 > "$work/text.jsonl"
 pretrain=("$eso" train --method pretrain --data "$work/text.jsonl" --format text --batch-size 8 --weight-decay 0.1
   --adam-beta2 0.95 --save-every 250 --keep-checkpoints 2 --log-every 10)
 "${pretrain[@]}" --model "$work/start" --output "$work/stage1" --learning-rate 2e-3 --schedule constant --warmup-steps 200 \
-  --epochs 20 --max-steps STAGE1_STEPS
+  --epochs 20 --max-steps 1334
 "${pretrain[@]}" --model "$work/stage1/model" --output "$work/stage2" --learning-rate 2e-3 --schedule linear --seed 1 \
-  --epochs 20 --max-steps STAGE2_STEPS
+  --epochs 20 --max-steps 250
 
 # 4. In bfloat16, as it lies in base/.
 "$eso" convert --model "$work/stage2/model" --output "$work/base" --precision bfloat16
