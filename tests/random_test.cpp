@@ -87,6 +87,7 @@ TEST_CASE("a permutation holds each number once and every order equally often") 
   for (std::uint64_t seed = 0; seed < draws; ++seed) ++counts[eso::permutation(3, {.seed = seed})];
   CHECK(counts.size() == 6);
   double chi_square = 0;
-  for (const auto& [order, count] : counts) chi_square += (count - draws / 6.0) * (count - draws / 6.0) / (draws / 6.0);
+  for (const auto& [order, count] : counts)
+    chi_square += (count - draws / 6.0) * (count - draws / 6.0) / (draws / 6.0);
   CHECK(chi_square < 20.5);  // 5 degrees of freedom, 1 in 1000
 }

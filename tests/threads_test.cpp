@@ -48,7 +48,11 @@ TEST_CASE("for_ranges covers everything once in multiples of the grain") {
 TEST_CASE("an exception of the body reaches the caller, and the threads go on to serve") {
   for (const int count : {1, 3}) {
     eso::Threads threads(count);
-    CHECK_THROWS_WITH(threads.for_each(100, [](Index i) { if (i == 50) throw std::runtime_error("fifty"); }), "fifty");
+    CHECK_THROWS_WITH(threads.for_each(100,
+                                       [](Index i) {
+                                         if (i == 50) throw std::runtime_error("fifty");
+                                       }),
+                      "fifty");
     std::atomic<int> calls{0};
     threads.for_each(100, [&](Index) { ++calls; });
     CHECK(calls == 100);

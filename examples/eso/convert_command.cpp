@@ -29,7 +29,8 @@ void convert(const ConvertFlags& flags) {
 }  // namespace
 
 Command add_convert(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("convert", "writes a model folder with its numbers in another precision");
+  CLI::App* command =
+      app.add_subcommand("convert", "writes a model folder with its numbers in another precision");
   struct State {
     ConvertFlags flags;
     std::unique_ptr<FlagSet> set;

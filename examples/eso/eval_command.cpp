@@ -56,7 +56,8 @@ std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folde
                                         std::optional(folder.model.end_of_sequence()), f.max_prompt_tokens,
                                         f.settings.max_response_tokens, folder.model.context_length());
   if (result.too_long_prompts > 0) {
-    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts, f.max_prompt_tokens);
+    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts,
+        f.max_prompt_tokens);
   }
   if (result.beyond_context > 0) {
     say("dropped {} examples longer than the context of {} tokens", result.beyond_context,
@@ -138,10 +139,12 @@ Command add_eval(CLI::App& app) {
   set.add("predictions", f.predictions, "file of responses, JSON lines");
   set.add("examples", f.examples, "take the first so many lines of the data; 0: all");
   set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
-  set.add("max-response-tokens", f.settings.max_response_tokens, "references are cut to this, responses end there");
+  set.add("max-response-tokens", f.settings.max_response_tokens,
+          "references are cut to this, responses end there");
   set.add("batch-size", f.settings.batch_size, "prompts through the model at once");
   set.add("top-k", f.settings.top_k, "draw from so many most likely tokens; 0: all");
-  set.add("top-p", f.settings.top_p, "draw from the fewest most likely tokens with this probability together; 1: all");
+  set.add("top-p", f.settings.top_p,
+          "draw from the fewest most likely tokens with this probability together; 1: all");
   return [state] {
     state->set->read_config();
     evaluate_model(state->flags);

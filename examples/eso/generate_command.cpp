@@ -31,12 +31,14 @@ void check_flags(const GenerateFlags& f) {
 }
 
 /// Answers the prompts, whose `example` is the number of their line.
-void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, ModelFolder& folder, Stats& stats, Output& output) {
+void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, ModelFolder& folder, Stats& stats,
+            Output& output) {
   eso::Temperatures sampler(std::vector<double>(static_cast<std::size_t>(flags.samples), flags.temperature));
   sampler.max_tokens = flags.max_response_tokens;
   sampler.top_k = flags.top_k;
   sampler.top_p = flags.top_p;
-  for (const eso::Response& response : sampler(folder.model, std::span<const eso::Prompt>(prompts), {flags.seed, 0})) {
+  for (const eso::Response& response :
+       sampler(folder.model, std::span<const eso::Prompt>(prompts), {flags.seed, 0})) {
     const nlohmann::ordered_json line{{"prompt", prompts[static_cast<std::size_t>(response.prompt)].example},
                                       {"sample", response.sample},
                                       {"temperature", flags.temperature},
@@ -64,7 +66,8 @@ void generate(const GenerateFlags& flags) {
     eso::Tokens tokens = read_prompt(lines, folder, 1);
     stats.prompt_tokens += static_cast<std::int64_t>(tokens.size());
     prompts.push_back({std::move(tokens), static_cast<eso::Index>(lines.number()) - 1});
-    if (static_cast<std::int64_t>(prompts.size()) == flags.batch_size) answer(prompts, flags, folder, stats, output);
+    if (static_cast<std::int64_t>(prompts.size()) == flags.batch_size)
+      answer(prompts, flags, folder, stats, output);
   }
   if (!prompts.empty()) answer(prompts, flags, folder, stats, output);
   stats.write();
@@ -74,7 +77,8 @@ void generate(const GenerateFlags& flags) {
 
 Command add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "generate", "samples responses: JSON lines {\"prompt\"} or {\"prompt_ids\"} in, a line for each response out");
+      "generate",
+      "samples responses: JSON lines {\"prompt\"} or {\"prompt_ids\"} in, a line for each response out");
   struct State {
     GenerateFlags flags;
     std::unique_ptr<FlagSet> set;
@@ -87,8 +91,10 @@ Command add_generate(CLI::App& app) {
   state->set->add("samples", f.samples, "responses to each prompt");
   state->set->add("seed", f.seed, "of the random numbers; a response depends on it and its own prompt alone");
   state->set->add("top-k", f.top_k, "draw from so many most likely tokens; 0: all");
-  state->set->add("top-p", f.top_p, "draw from the fewest most likely tokens with this probability together; 1: all");
-  state->set->add("max-response-tokens", f.max_response_tokens, "a response ends there, end of sequence included");
+  state->set->add("top-p", f.top_p,
+                  "draw from the fewest most likely tokens with this probability together; 1: all");
+  state->set->add("max-response-tokens", f.max_response_tokens,
+                  "a response ends there, end of sequence included");
   state->set->add("batch-size", f.batch_size, "prompts through the model at once");
   state->set->add("stats", f.stats, "file for times (seconds) and numbers of tokens, JSON");
   return [state] {

@@ -18,7 +18,7 @@ void leave(int signal) { ::_exit(128 + signal); }
 }  // namespace
 
 eso::JsonLines standard_input() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = leave;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
@@ -37,14 +37,16 @@ eso::Tokens read_tokens(const eso::JsonLines& line, const std::string& name, con
     throw eso::input_error(line.where(), fmt::format("fields \"{0}\" and \"{0}_ids\" are missing", name));
   }
   if (!as_ids && !folder.tokenizer) {
-    throw eso::input_error(line.where(), fmt::format("field \"{}\" is text, but {} has no tokenizer", name, folder.model.folder().string()),
-                           {}, fmt::format("\"{}_ids\"", name));
+    throw eso::input_error(
+        line.where(),
+        fmt::format("field \"{}\" is text, but {} has no tokenizer", name, folder.model.folder().string()),
+        {}, fmt::format("\"{}_ids\"", name));
   }
   eso::Tokens tokens = as_ids ? line.ids(name + "_ids") : folder.tokenizer->encode(line.string(name));
   for (const eso::TokenId id : tokens) {
     if (id < folder.model.vocabulary_size()) continue;
-    throw eso::input_error(line.where(), fmt::format("the {} has an id outside the vocabulary", name), fmt::format("{}", id),
-                           fmt::format("0 to {}", folder.model.vocabulary_size() - 1));
+    throw eso::input_error(line.where(), fmt::format("the {} has an id outside the vocabulary", name),
+                           fmt::format("{}", id), fmt::format("0 to {}", folder.model.vocabulary_size() - 1));
   }
   return tokens;
 }
@@ -63,8 +65,9 @@ eso::Tokens read_prompt(const eso::JsonLines& line, const ModelFolder& folder, e
 eso::TokenId checked_end_of_sequence(const AnyModel& model) {
   const eso::TokenId eos = model.end_of_sequence();
   if (eos < model.vocabulary_size()) return eos;
-  throw eso::input_error((model.folder() / "config.json").string(), "\"eos_token_id\" lies outside the vocabulary",
-                         fmt::format("{}", eos), fmt::format("0 to {}", model.vocabulary_size() - 1));
+  throw eso::input_error((model.folder() / "config.json").string(),
+                         "\"eos_token_id\" lies outside the vocabulary", fmt::format("{}", eos),
+                         fmt::format("0 to {}", model.vocabulary_size() - 1));
 }
 
 Stats::Stats(std::string path) : path_(std::move(path)) {

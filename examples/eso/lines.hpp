@@ -17,7 +17,8 @@ eso::JsonLines standard_input();
 
 /// The ids of the line's field `NAME_ids`, or those of the text in the field `NAME`.
 ///
-/// \throws eso::Error (input) with the line's place if neither is there or usable, an id lies outside the vocabulary,
+/// \throws eso::Error (input) with the line's place if neither is there or usable, an id lies outside the
+/// vocabulary,
 ///         or text is given and the folder has no tokenizer.
 eso::Tokens read_tokens(const eso::JsonLines& line, const std::string& name, const ModelFolder& folder);
 
@@ -33,7 +34,8 @@ eso::TokenId checked_end_of_sequence(const AnyModel& model);
 /// What `--stats FILE` tells: how long a call took and what it computed.
 class Stats {
  public:
-  /// Begins to measure; an empty path writes nothing. \throws eso::Error (input) if `path` cannot be written to.
+  /// Begins to measure; an empty path writes nothing. \throws eso::Error (input) if `path` cannot be written
+  /// to.
   explicit Stats(std::string path);
 
   void loaded() { loaded_ = Clock::now(); }

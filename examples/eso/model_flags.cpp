@@ -59,7 +59,8 @@ void check_output_file(const char* flag, const std::string& path) {
   check_given(flag, path);
   std::error_code none;
   const std::filesystem::path parent = eso::parent_folder(path);
-  if (!std::filesystem::is_directory(parent, none)) throw eso::input_error(flag, "no such folder", parent.string());
+  if (!std::filesystem::is_directory(parent, none))
+    throw eso::input_error(flag, "no such folder", parent.string());
   if (std::filesystem::is_directory(path, none)) throw eso::input_error(flag, "is a folder", path, "a file");
 }
 

@@ -16,7 +16,8 @@ struct ModelFlags {
 
   void add_to(FlagSet& set);
 
-  /// Loads the model. \throws eso::Error (input) for a flag that the backend cannot honour, and as `open_model_folder`.
+  /// Loads the model. \throws eso::Error (input) for a flag that the backend cannot honour, and as
+  /// `open_model_folder`.
   ModelFolder open() const;
 };
 
@@ -32,7 +33,8 @@ void check_share(const char* flag, double value);
 /// Throws an input `eso::Error` naming the flag if the text is empty.
 void check_given(const char* flag, const std::string& value);
 
-/// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a folder.
+/// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a
+/// folder.
 void check_output_file(const char* flag, const std::string& path);
 
 }  // namespace eso_program

@@ -22,7 +22,8 @@ namespace {
 class UnfinishedFolder {
  public:
   explicit UnfinishedFolder(const fs::path& destination)
-      : path_(eso::parent_folder(destination) / fmt::format(".tmp-{}-{}", ::getpid(), destination.filename().string())) {
+      : path_(eso::parent_folder(destination) /
+              fmt::format(".tmp-{}-{}", ::getpid(), destination.filename().string())) {
     std::error_code none;
     fs::remove_all(path_, none);  // of a killed process that had this number
     if (::mkdir(path_.c_str(), 0777) != 0) throw eso::system_error(path_.string(), "cannot make the folder");
@@ -43,7 +44,8 @@ class UnfinishedFolder {
 /// The process whose `.tmp-PID-NAME` this is; nothing for any other name.
 std::optional<pid_t> owner_of(const std::string& name, const std::string& destination) {
   const std::string prefix = ".tmp-", suffix = "-" + destination;
-  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() <= prefix.size() + suffix.size()) return std::nullopt;
+  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() <= prefix.size() + suffix.size())
+    return std::nullopt;
   pid_t owner = 0;
   const char* last = name.data() + name.size() - suffix.size();
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), last, owner);
@@ -78,7 +80,8 @@ fs::path named(const fs::path& path) {
 
 const eso::ByteLevelBpe& ModelFolder::needed_tokenizer() const {
   if (!tokenizer) {
-    throw eso::input_error(model.folder().string(), "has no tokenizer", {}, "tokenizer.json, or vocab.json and merges.txt");
+    throw eso::input_error(model.folder().string(), "has no tokenizer", {},
+                           "tokenizer.json, or vocab.json and merges.txt");
   }
   return *tokenizer;
 }
@@ -95,8 +98,8 @@ std::optional<eso::ByteLevelBpe> find_tokenizer(const fs::path& folder) {
 
 std::vector<fs::path> tokenizer_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
-                           "added_tokens.json", "chat_template.jinja"}) {
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json",
+                           "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}) {
     std::error_code none;
     if (fs::is_regular_file(folder / name, none)) files.push_back(folder / name);
   }
@@ -116,12 +119,14 @@ void say_ignored(const AnyModel& model) {
   const bool one = names.size() == 1;
   // Names come from a file: an error's text keeps to one line whatever they hold.
   say("{}", eso::input_error(model.folder().string(),
-                             fmt::format("ignoring {} tensor{} that {} not part of the model: {}{}", names.size(),
-                                         one ? "" : "s", one ? "is" : "are", eso::in_quotes(names.front()), one ? "" : ", ..."))
+                             fmt::format("ignoring {} tensor{} that {} not part of the model: {}{}",
+                                         names.size(), one ? "" : "s", one ? "is" : "are",
+                                         eso::in_quotes(names.front()), one ? "" : ", ..."))
                 .what());
 }
 
-ModelFolder open_model_folder(const std::string& backend, const fs::path& folder, std::shared_ptr<eso::Threads> threads) {
+ModelFolder open_model_folder(const std::string& backend, const fs::path& folder,
+                              std::shared_ptr<eso::Threads> threads) {
   ModelFolder opened{load_model(backend, folder, std::move(threads)), find_tokenizer(folder)};
   if (opened.tokenizer) check_tokenizer(*opened.tokenizer, opened.model);
   say_ignored(opened.model);
@@ -135,7 +140,8 @@ void check_free_folder(const fs::path& path) {
   if (!fs::is_directory(parent, error)) throw eso::input_error(parent.string(), "no such folder");
   const fs::file_status status = fs::symlink_status(folder, error);
   if (status.type() == fs::file_type::not_found) return;
-  if (status.type() != fs::file_type::directory) throw eso::input_error(path.string(), "is there already and no folder");
+  if (status.type() != fs::file_type::directory)
+    throw eso::input_error(path.string(), "is there already and no folder");
   const bool empty = fs::is_empty(folder, error);
   if (error) throw eso::system_error(path.string(), "cannot list", error.value());
   if (!empty) throw eso::input_error(path.string(), "the folder is not empty");
@@ -150,13 +156,15 @@ void write_model_folder(const fs::path& destination, const AnyModel& model, std:
   model.write(unfinished.path(), store_as);
   for (const fs::path& file : files) copy_durably(file, unfinished.path() / file.filename());
   eso::sync_directory(unfinished.path());
-  if (::rename(unfinished.path().c_str(), folder.c_str()) != 0) throw eso::system_error(folder.string(), "cannot rename to");
+  if (::rename(unfinished.path().c_str(), folder.c_str()) != 0)
+    throw eso::system_error(folder.string(), "cannot rename to");
   eso::sync_directory(eso::parent_folder(folder));
 }
 
-void write_model_folder(const fs::path& destination, const AnyModel& model, const eso::ByteLevelBpe& tokenizer,
-                        std::optional<eso::DataType> store_as) {
-  write_model_folder(destination, model, tokenizer_files(eso::parent_folder(tokenizer.files().front())), store_as);
+void write_model_folder(const fs::path& destination, const AnyModel& model,
+                        const eso::ByteLevelBpe& tokenizer, std::optional<eso::DataType> store_as) {
+  write_model_folder(destination, model, tokenizer_files(eso::parent_folder(tokenizer.files().front())),
+                     store_as);
 }
 
 }  // namespace eso_program

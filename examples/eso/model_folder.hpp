@@ -24,15 +24,17 @@ struct ModelFolder {
   const eso::ByteLevelBpe& needed_tokenizer() const;
 };
 
-/// Loads the folder into the backend of this name. Tensors that the model has no use for are told of in one line on
-/// standard error.
+/// Loads the folder into the backend of this name. Tensors that the model has no use for are told of in one
+/// line on standard error.
 ///
-/// \throws eso::Error (input) as `load_model` and `eso::ByteLevelBpe::load`, and for a tokenizer with more ids than
+/// \throws eso::Error (input) as `load_model` and `eso::ByteLevelBpe::load`, and for a tokenizer with more
+/// ids than
 ///         the embedding has rows.
 ModelFolder open_model_folder(const std::string& backend, const std::filesystem::path& folder,
                               std::shared_ptr<eso::Threads> threads);
 
-/// The tokenizer of the folder. \throws eso::Error (input) if there is none, and as `eso::ByteLevelBpe::load`.
+/// The tokenizer of the folder. \throws eso::Error (input) if there is none, and as
+/// `eso::ByteLevelBpe::load`.
 eso::ByteLevelBpe load_tokenizer(const std::filesystem::path& folder);
 
 /// The same, but nothing where the folder has no tokenizer.
@@ -47,12 +49,12 @@ void say_ignored(const AnyModel& model);
 /// The files of the folder that belong to a tokenizer, to be copied beside a model that is trained with it.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
 
-/// Throws an input `eso::Error` unless `path` is free for a folder: it is missing or an empty folder, and lies in a
-/// folder.
+/// Throws an input `eso::Error` unless `path` is free for a folder: it is missing or an empty folder, and
+/// lies in a folder.
 void check_free_folder(const std::filesystem::path& path);
 
-/// Writes a Hugging Face folder, whole or not at all and durably: config.json and model.safetensors, numbers stored as
-/// `store_as` where it is given, and unchanged copies of `files`.
+/// Writes a Hugging Face folder, whole or not at all and durably: config.json and model.safetensors, numbers
+/// stored as `store_as` where it is given, and unchanged copies of `files`.
 ///
 /// The parent must exist; `destination` must be missing or an empty folder. What a killed call left behind
 /// (`.tmp-PID-NAME` beside the destination) is removed.
@@ -64,6 +66,7 @@ void write_model_folder(const std::filesystem::path& destination, const AnyModel
 
 /// The same with the files of the folder that the tokenizer came from.
 void write_model_folder(const std::filesystem::path& destination, const AnyModel& model,
-                        const eso::ByteLevelBpe& tokenizer, std::optional<eso::DataType> store_as = std::nullopt);
+                        const eso::ByteLevelBpe& tokenizer,
+                        std::optional<eso::DataType> store_as = std::nullopt);
 
 }  // namespace eso_program

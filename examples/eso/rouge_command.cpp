@@ -25,7 +25,8 @@ void rouge(bool stemmer) {
 
 Command add_rouge(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "rouge", "JSON lines {\"target\", \"prediction\"} in, {\"rouge1\", \"rouge2\", \"rougeL\"} out: F1 in [0, 1]");
+      "rouge",
+      "JSON lines {\"target\", \"prediction\"} in, {\"rouge1\", \"rouge2\", \"rougeL\"} out: F1 in [0, 1]");
   struct State {
     bool stemmer = false;
     std::unique_ptr<FlagSet> set;

@@ -59,15 +59,18 @@ class Scorer {
   }
 
  private:
-  static constexpr std::size_t most_tokens = 16384;  ///< of a batch: bounds memory, however many lines a prompt has
+  static constexpr std::size_t most_tokens =
+      16384;  ///< of a batch: bounds memory, however many lines a prompt has
 
   eso::Tokens read_response(const eso::JsonLines& line, std::size_t prompt_tokens) const {
     eso::Tokens response = read_tokens(line, "response", folder_);
-    if (!gives_ids(line, "response") && !flags_.no_eos) response.push_back(checked_end_of_sequence(folder_.model));
+    if (!gives_ids(line, "response") && !flags_.no_eos)
+      response.push_back(checked_end_of_sequence(folder_.model));
     if (response.empty()) throw eso::input_error(line.where(), "the response is empty");
     const auto length = static_cast<eso::Index>(prompt_tokens + response.size());
     if (length > folder_.model.context_length()) {
-      throw eso::input_error(line.where(), "prompt and response exceed the context", fmt::format("{} tokens", length),
+      throw eso::input_error(line.where(), "prompt and response exceed the context",
+                             fmt::format("{} tokens", length),
                              fmt::format("at most {}", folder_.model.context_length()));
     }
     return response;
@@ -83,10 +86,12 @@ class Scorer {
 };
 
 void score(const ScoreFlags& flags) {
-  if (flags.head) throw eso::input_error("--head", "needs a model with a score.weight, which cannot be loaded yet");
+  if (flags.head)
+    throw eso::input_error("--head", "needs a model with a score.weight, which cannot be loaded yet");
   check_temperature("--temperature", flags.temperature);
   if (!(flags.temperature >= 1e-6)) {
-    throw eso::input_error("--temperature", "is out of range", fmt::format("{}", flags.temperature), "at least 1e-6");
+    throw eso::input_error("--temperature", "is out of range", fmt::format("{}", flags.temperature),
+                           "at least 1e-6");
   }
   check_range("--batch-size", flags.batch_size, 1, std::numeric_limits<std::int32_t>::max());
   Stats stats(flags.stats);
@@ -104,8 +109,9 @@ void score(const ScoreFlags& flags) {
 
 Command add_score(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "score", "token log-probabilities of given responses: JSON lines {\"prompt\" or \"prompt_ids\", \"response\" or "
-               "\"response_ids\"} in, {\"logp\", \"sum\", \"response_ids\"} out, in nats");
+      "score",
+      "token log-probabilities of given responses: JSON lines {\"prompt\" or \"prompt_ids\", \"response\" or "
+      "\"response_ids\"} in, {\"logp\", \"sum\", \"response_ids\"} out, in nats");
   struct State {
     ScoreFlags flags;
     std::unique_ptr<FlagSet> set;

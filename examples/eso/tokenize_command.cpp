@@ -19,8 +19,9 @@ void tokenize(const TokenizeFlags& flags) {
   Output output;
   eso::JsonLines lines = standard_input();
   while (lines.next()) {
-    const nlohmann::json answer = flags.decode ? nlohmann::json{{"text", tokenizer.decode(lines.ids("ids"))}}
-                                               : nlohmann::json{{"ids", tokenizer.encode(lines.string("text"))}};
+    const nlohmann::json answer = flags.decode
+                                      ? nlohmann::json{{"text", tokenizer.decode(lines.ids("ids"))}}
+                                      : nlohmann::json{{"ids", tokenizer.encode(lines.string("text"))}};
     output.json(answer);
   }
   output.flush();
@@ -29,15 +30,18 @@ void tokenize(const TokenizeFlags& flags) {
 }  // namespace
 
 Command add_tokenize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("tokenize", "JSON lines {\"text\"} in, {\"ids\"} out, or the other way");
+  CLI::App* command =
+      app.add_subcommand("tokenize", "JSON lines {\"text\"} in, {\"ids\"} out, or the other way");
   struct State {
     TokenizeFlags flags;
     std::unique_ptr<FlagSet> set;
   };
   auto state = std::make_shared<State>();
   state->set = std::make_unique<FlagSet>(*command);
-  state->set->add("tokenizer", state->flags.tokenizer, "folder with tokenizer.json, or vocab.json and merges.txt");
-  state->set->add_switch("decode", state->flags.decode, "JSON lines {\"ids\"} in, {\"text\"} out, special tokens kept");
+  state->set->add("tokenizer", state->flags.tokenizer,
+                  "folder with tokenizer.json, or vocab.json and merges.txt");
+  state->set->add_switch("decode", state->flags.decode,
+                         "JSON lines {\"ids\"} in, {\"text\"} out, special tokens kept");
   return [state] {
     state->set->read_config();
     tokenize(state->flags);

@@ -178,8 +178,8 @@ TEST_CASE("a decoder with another temperature keeps the laws") {
 }
 
 TEST_CASE("log-probabilities of a decoder without layers are those computed by hand") {
-  // Token 0 is (2, 0); its mean is 1 and its deviation 1, so it normalises to (1, -1). With the rows (2, 0), (0, 0) and
-  // (0, 1) the logits are 2, 0 and -1; log(e^2 + 1 + e^-1) = log 8.7569355 = 2.1698460.
+  // Token 0 is (2, 0); its mean is 1 and its deviation 1, so it normalises to (1, -1). With the rows (2, 0),
+  // (0, 0) and (0, 1) the logits are 2, 0 and -1; log(e^2 + 1 + e^-1) = log 8.7569355 = 2.1698460.
   Architecture a;
   a.vocabulary = 3, a.context = 4, a.width = a.embedding_width = 2, a.heads = 1, a.inner = 1;
   a.norm_epsilon = 1e-12;
@@ -227,7 +227,8 @@ TEST_CASE("texts beyond the blocks of attention and vocabulary give what they gi
   eso::testing::Dice dice(4);
   eso::Batch batch;
   for (const Index length : {150, 1, 64}) batch.prompts.push_back({dice.tokens(length, a.vocabulary), 0});
-  for (const auto& [prompt, length] : {std::pair<Index, Index>{0, 150}, {0, 70}, {0, 1}, {1, 129}, {2, 65}, {2, 64}}) {
+  for (const auto& [prompt, length] :
+       {std::pair<Index, Index>{0, 150}, {0, 70}, {0, 1}, {1, 129}, {2, 65}, {2, 64}}) {
     batch.responses.emplace_back().prompt = prompt;
     batch.responses.back().tokens = dice.tokens(length, a.vocabulary);
   }
@@ -239,8 +240,8 @@ TEST_CASE("texts beyond the blocks of attention and vocabulary give what they gi
   zero_gradients(model.parameters());
   for (Index n = 0; n < batch.response_count(); ++n) {
     const eso::Response& response = batch.response(n);
-    const eso::LogProbs alone = model.log_probs(
-        eso::testing::one_text(batch.prompts[static_cast<std::size_t>(response.prompt)].tokens, response.tokens));
+    const eso::LogProbs alone = model.log_probs(eso::testing::one_text(
+        batch.prompts[static_cast<std::size_t>(response.prompt)].tokens, response.tokens));
     const Index length = alone.cols();
     CHECK((alone.row(0) - together.row(n).head(length)).abs().maxCoeff() < 1e-9);
     model.backward(weights.row(n).head(length));
@@ -298,7 +299,8 @@ TEST_CASE("greedy responses are those of transformers") {
     INFO(name);
     auto loaded = eso::load_model<float>(folder_of(name), std::make_shared<eso::Threads>(2));
     std::vector<eso::Prompt> prompts;
-    for (const nlohmann::json& text : expected[name]["greedy"]) prompts.push_back({text["prompt_ids"].get<eso::Tokens>(), 0});
+    for (const nlohmann::json& text : expected[name]["greedy"])
+      prompts.push_back({text["prompt_ids"].get<eso::Tokens>(), 0});
     const auto responses = eso::Temperatures{0}(loaded.decoder, std::span<const eso::Prompt>(prompts), {});
     REQUIRE(responses.size() == prompts.size());
     for (std::size_t n = 0; n < responses.size(); ++n) {

@@ -21,12 +21,14 @@ std::vector<float> values_of(const eso::TensorView& tensor) {
 TEST_CASE("eso convert writes what transformers would, tokenizer files unchanged") {
   const TemporaryFolder folder;
   const std::string output = (folder / "out").string();
-  const Finished f = program({"convert", "--model", golden_model("untied"), "--output", output, "--precision", "float32"});
+  const Finished f =
+      program({"convert", "--model", golden_model("untied"), "--output", output, "--precision", "float32"});
   REQUIRE(f.code == 0);
   CHECK(f.out.empty());
   CHECK(folder.names() == std::set<std::string>{"out"});  // nothing is left beside it
-  CHECK(TemporaryFolder::names_in(output) ==
-        std::set<std::string>{"config.json", "model.safetensors", "vocab.json", "merges.txt", "special_tokens_map.json"});
+  CHECK(TemporaryFolder::names_in(output) == std::set<std::string>{"config.json", "model.safetensors",
+                                                                   "vocab.json", "merges.txt",
+                                                                   "special_tokens_map.json"});
   for (const std::string& name : tokenizer_names) {
     CHECK(read_file(folder / "out" / name) == read_file(golden_model("untied") + "/" + name));
   }
@@ -34,7 +36,8 @@ TEST_CASE("eso convert writes what transformers would, tokenizer files unchanged
   CHECK(config["dtype"] == "float32");
   CHECK(!config.contains("torch_dtype"));
   CHECK(config["n_inner"] == 77);
-  const eso::WeightFiles before = eso::WeightFiles::open(golden_model("untied")), after = eso::WeightFiles::open(output);
+  const eso::WeightFiles before = eso::WeightFiles::open(golden_model("untied")),
+                         after = eso::WeightFiles::open(output);
   CHECK(after.names().size() == before.names().size());
   for (const std::string& name : before.names()) {
     INFO(name);
@@ -48,11 +51,13 @@ TEST_CASE("eso convert writes what transformers would, tokenizer files unchanged
 TEST_CASE("eso convert to bfloat16 rounds to the nearest and back to float32 loses nothing more") {
   const TemporaryFolder folder;
   const std::string half = (folder / "half").string(), again = (folder / "again").string();
-  REQUIRE(program({"convert", "--model", golden_model("plain"), "--output", half, "--precision", "bfloat16"}).code == 0);
-  REQUIRE(program({"convert", "--model", half, "--output", again + "/"}).code == 0);  // float32 is the default
+  REQUIRE(program({"convert", "--model", golden_model("plain"), "--output", half, "--precision", "bfloat16"})
+              .code == 0);
+  REQUIRE(program({"convert", "--model", half, "--output", again + "/"}).code ==
+          0);  // float32 is the default
   CHECK(nlohmann::json::parse(read_file(folder / "half" / "config.json"))["dtype"] == "bfloat16");
-  const eso::WeightFiles first = eso::WeightFiles::open(golden_model("plain")), second = eso::WeightFiles::open(half),
-                         third = eso::WeightFiles::open(again);
+  const eso::WeightFiles first = eso::WeightFiles::open(golden_model("plain")),
+                         second = eso::WeightFiles::open(half), third = eso::WeightFiles::open(again);
   for (const std::string& name : first.names()) {
     INFO(name);
     const auto exact = values_of(*first.find(name)), rounded = values_of(*second.find(name));
@@ -60,7 +65,8 @@ TEST_CASE("eso convert to bfloat16 rounds to the nearest and back to float32 los
     CHECK(third.find(name)->type == eso::DataType::float32);
     CHECK(values_of(*third.find(name)) == rounded);
     for (std::size_t i = 0; i < exact.size(); ++i) {
-      if (std::abs(rounded[i] - exact[i]) > std::abs(exact[i]) / 256) FAIL("rounded too far: " << exact[i] << " " << rounded[i]);
+      if (std::abs(rounded[i] - exact[i]) > std::abs(exact[i]) / 256)
+        FAIL("rounded too far: " << exact[i] << " " << rounded[i]);
     }
   }
 }
@@ -79,7 +85,8 @@ TEST_CASE("eso convert drops what the model has no use for and scores the same a
 TEST_CASE("eso convert writes into an empty folder and refuses any other place without touching it") {
   const TemporaryFolder folder;
   const auto call = [&](const std::filesystem::path& output, const std::string& precision = "float32") {
-    return program({"convert", "--model", golden_model("plain"), "--output", output.string(), "--precision", precision});
+    return program(
+        {"convert", "--model", golden_model("plain"), "--output", output.string(), "--precision", precision});
   };
   std::filesystem::create_directory(folder / "empty");
   CHECK(call(folder / "empty").code == 0);
@@ -93,7 +100,8 @@ TEST_CASE("eso convert writes into an empty folder and refuses any other place w
   CHECK(read_file(folder / "file") == "kept");
   CHECK(not_refused(call(folder / "missing" / "out"), {(folder / "missing").string()}) == "");
   CHECK(not_refused(call(folder / "new", "float16"), {"--precision", "float16", "bfloat16"}) == "");
-  CHECK(not_refused(program({"convert", "--model", (folder / "none").string(), "--output", (folder / "new").string()}),
+  CHECK(not_refused(program({"convert", "--model", (folder / "none").string(), "--output",
+                             (folder / "new").string()}),
                     {(folder / "none").string()}) == "");
   CHECK(folder.names() == std::set<std::string>{"empty", "full", "file"});
 }
@@ -104,10 +112,14 @@ TEST_CASE("eso convert removes what a killed call left behind and nothing else")
   if (child == 0) ::_exit(0);
   ::waitpid(child, nullptr, 0);
   const std::string dead = fmt::format(".tmp-{}-out", child), living = fmt::format(".tmp-{}-out", ::getpid());
-  for (const std::string& name : {dead, living, std::string(".tmp-x-out"), fmt::format(".tmp-{}-other", child)}) {
+  for (const std::string& name :
+       {dead, living, std::string(".tmp-x-out"), fmt::format(".tmp-{}-other", child)}) {
     std::filesystem::create_directory(folder / name);
     write_file(folder / name / "part", "x");
   }
-  REQUIRE(program({"convert", "--model", golden_model("plain"), "--output", (folder / "out").string()}).code == 0);
-  CHECK(folder.names() == std::set<std::string>{living, ".tmp-x-out", fmt::format(".tmp-{}-other", child), "out"});
+  REQUIRE(
+      program({"convert", "--model", golden_model("plain"), "--output", (folder / "out").string()}).code ==
+      0);
+  CHECK(folder.names() ==
+        std::set<std::string>{living, ".tmp-x-out", fmt::format(".tmp-{}-other", child), "out"});
 }

@@ -13,7 +13,8 @@ using Json = nlohmann::json;
 const std::string data =
     "{\"prompt\":\"!(\",\"response\":\"one two\"}\n{\"prompt\":\"the\",\"response\":\"three\"}\n"
     "{\"prompt\":\"aaaaaaaaaaaaaaaaaaaaaaaa\",\"response\":\"x\"}\n\n"
-    "{\"prompt\":\"Q\",\"response\":\"P Q R\",\"more\":1}\n{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n";
+    "{\"prompt\":\"Q\",\"response\":\"P Q "
+    "R\",\"more\":1}\n{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n";
 
 struct Files {
   TemporaryFolder folder;
@@ -23,9 +24,9 @@ struct Files {
   explicit Files(const std::string& content = data) { write_file(examples, content); }
 
   Finished call(std::vector<std::string> more = {}, const std::string& model = golden_model("plain")) const {
-    std::vector<std::string> arguments{"eval",     "--backend", "eigen",           "--model",  model,
-                                       "--data",   examples,    "--format",        "prompt-response",
-                                       "--output", output,      "--predictions",   predictions};
+    std::vector<std::string> arguments{"eval",   "--backend",     "eigen",    "--model",         model,
+                                       "--data", examples,        "--format", "prompt-response", "--output",
+                                       output,   "--predictions", predictions};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return program(arguments);
   }
@@ -44,7 +45,8 @@ double mean(const std::vector<double>& values) {
 
 TEST_CASE("eso eval's results are those of its predictions") {
   const Files files;
-  const Finished f = files.call({"--temperature", "1,0", "--seeds", "10,20,30", "--max-response-tokens", "9"});
+  const Finished f =
+      files.call({"--temperature", "1,0", "--seeds", "10,20,30", "--max-response-tokens", "9"});
   REQUIRE(f.code == 0);
   CHECK(f.out.empty());
   CHECK(f.err.find("dropped 1 example") != std::string::npos);
@@ -58,7 +60,9 @@ TEST_CASE("eso eval's results are those of its predictions") {
   std::map<std::pair<double, int>, std::map<std::string, std::vector<double>>> passes;
   for (const Json& line : lines) {
     auto& pass = passes[{line["temperature"].get<double>(), line["seed"].get<int>()}];
-    const auto scores = program({"rouge", "--stemmer"}, Json{{"target", line["reference"]}, {"prediction", line["response"]}}.dump()).lines();
+    const auto scores = program({"rouge", "--stemmer"},
+                                Json{{"target", line["reference"]}, {"prediction", line["response"]}}.dump())
+                            .lines();
     for (const char* name : {"rouge1", "rouge2", "rougeL"}) {
       CHECK(line[name].get<double>() == scores.at(0)[name].get<double>());
       pass[name].push_back(line[name].get<double>());
@@ -90,7 +94,8 @@ TEST_CASE("eso eval draws the responses that eso generate draws as sample 0") {
   REQUIRE(files.call({"--temperature", "1", "--seeds", "7"}).code == 0);
   // Prompts on the lines of the examples.
   const auto drawn = program({"generate", "--model", golden_model("plain"), "--seed", "7"},
-                             "{\"prompt\":\"!(\"}\n{\"prompt\":\"the\"}\n\n\n{\"prompt\":\"Q\"}\n{\"prompt\":\"zz\"}\n{\"prompt\":\"%\"}\n")
+                             "{\"prompt\":\"!(\"}\n{\"prompt\":\"the\"}\n\n\n{\"prompt\":\"Q\"}\n{\"prompt\":"
+                             "\"zz\"}\n{\"prompt\":\"%\"}\n")
                          .lines();
   const auto lines = files.lines();
   REQUIRE(lines.size() == 5);
@@ -105,13 +110,17 @@ TEST_CASE("eso eval draws the responses that eso generate draws as sample 0") {
 TEST_CASE("eso eval's nll is that of eso score for the references with their end") {
   const Files files;
   REQUIRE(files.call({"--temperature", "0", "--seeds", "1", "--max-response-tokens", "4"}).code == 0);
-  // "one two" is cut to "one ", "P Q R" to "P Q ", and "three" is "th", "r", "e", "e": no room for an end. The others have it.
-  const auto cut = program({"score", "--model", golden_model("plain"), "--no-eos"},
-                           "{\"prompt\":\"!(\",\"response\":\"one \"}\n{\"prompt\":\"the\",\"response\":\"three\"}\n{\"prompt\":\"Q\",\"response\":\"P Q \"}\n")
-                       .lines();
-  const auto whole = program({"score", "--model", golden_model("plain")},
-                             "{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n")
-                         .lines();
+  // "one two" is cut to "one ", "P Q R" to "P Q ", and "three" is "th", "r", "e", "e": no room for an end.
+  // The others have it.
+  const auto cut =
+      program({"score", "--model", golden_model("plain"), "--no-eos"},
+              "{\"prompt\":\"!(\",\"response\":\"one "
+              "\"}\n{\"prompt\":\"the\",\"response\":\"three\"}\n{\"prompt\":\"Q\",\"response\":\"P Q \"}\n")
+          .lines();
+  const auto whole =
+      program({"score", "--model", golden_model("plain")},
+              "{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n")
+          .lines();
   double sum = 0, tokens = 0;
   for (const auto& lines : {cut, whole}) {
     for (const Json& line : lines) {
@@ -133,13 +142,16 @@ TEST_CASE("eso eval with one seed has no standard deviation") {
 
 TEST_CASE("eso eval's entropy is that of the distribution drawn from, of temperature 1 for greedy") {
   const Files files("{\"prompt\":\"!\",\"response\":\"a\"}\n");
-  REQUIRE(files.call({"--temperature", "1000,1,0.01,0", "--seeds", "3", "--max-response-tokens", "1"}).code == 0);
+  REQUIRE(files.call({"--temperature", "1000,1,0.01,0", "--seeds", "3", "--max-response-tokens", "1"}).code ==
+          0);
   const Json results = files.results()["results"];
   CHECK(results[0]["entropy"]["mean"].get<double>() == Approx(std::log(101)).epsilon(1e-3));
   CHECK(results[2]["entropy"]["mean"].get<double>() < 0.1);
-  // One token after one prompt: the same distribution at temperature 1 and greedy. Computed again from all 101 scores.
+  // One token after one prompt: the same distribution at temperature 1 and greedy. Computed again from all
+  // 101 scores.
   std::string input;
-  for (int id = 0; id <= 100; ++id) input += fmt::format("{{\"prompt_ids\":[0],\"response_ids\":[{}]}}\n", id);
+  for (int id = 0; id <= 100; ++id)
+    input += fmt::format("{{\"prompt_ids\":[0],\"response_ids\":[{}]}}\n", id);
   double entropy = 0;
   for (const Json& line : program({"score", "--model", golden_model("plain")}, input).lines()) {
     entropy -= std::exp(line["sum"].get<double>()) * line["sum"].get<double>();
@@ -165,7 +177,8 @@ TEST_CASE("eso eval takes the first lines and gives the same on another batch si
 TEST_CASE("eso eval refuses bad calls and data, and leaves the files there alone") {
   const Files files;
   write_file(files.output, "kept");
-  const auto refuse = [&](const std::vector<std::string>& arguments, const std::vector<std::string>& fragments) {
+  const auto refuse = [&](const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& fragments) {
     std::vector<std::string> all{"eval"};
     all.insert(all.end(), arguments.begin(), arguments.end());
     CHECK(not_refused(program(all), fragments) == "");
@@ -176,11 +189,13 @@ TEST_CASE("eso eval refuses bad calls and data, and leaves the files there alone
   refuse({"--model", model, "--format", "prompt-response", "--output", o}, {"--data", "required"});
   refuse({"--model", model, "--data", d, "--output", o}, {"--format"});
   refuse({"--model", model, "--data", d, "--format", "prompt-response"}, {"--output", "required"});
-  refuse({"--model", model, "--data", d, "--format", "alpaca", "--output", o}, {"--format", "alpaca", "debsum"});
+  refuse({"--model", model, "--data", d, "--format", "alpaca", "--output", o},
+         {"--format", "alpaca", "debsum"});
   refuse({"--model", model, "--data", d, "--format", "text", "--output", o}, {"--format", "text"});
   refuse({"--model", model, "--data", d, "--format", "debsum", "--output", o}, {d + ":1:", "\"document\""});
   refuse({"--model", model, "--data", d + "x", "--format", "debsum", "--output", o}, {d + "x"});
-  const std::vector<std::string> good{"--model", model, "--data", d, "--format", "prompt-response", "--output", o};
+  const std::vector<std::string> good{"--model",         model,      "--data", d, "--format",
+                                      "prompt-response", "--output", o};
   const auto with = [&](std::vector<std::string> more) {
     more.insert(more.begin(), good.begin(), good.end());
     return more;
@@ -201,10 +216,12 @@ TEST_CASE("eso eval refuses bad calls and data, and leaves the files there alone
   refuse(good, {files.examples});
   write_file(files.examples, "{\"prompt\":\"" + std::string(50, 'a') + "\",\"response\":\"b\"}\n");
   refuse(good, {files.examples, "no example"});
-  write_file(files.examples, "{\"prompt\":\"a\",\"response\":\"b\"}\n\n{\"prompt\":\"\",\"response\":\"b\"}\n");
+  write_file(files.examples,
+             "{\"prompt\":\"a\",\"response\":\"b\"}\n\n{\"prompt\":\"\",\"response\":\"b\"}\n");
   refuse(good, {files.examples + ":3", "prompt is empty"});
   write_file(files.folder / "data.jsonl.gz", "no gzip");
-  refuse({"--model", model, "--data", (files.folder / "data.jsonl.gz").string(), "--format", "debsum", "--output", o},
+  refuse({"--model", model, "--data", (files.folder / "data.jsonl.gz").string(), "--format", "debsum",
+          "--output", o},
          {"data.jsonl.gz"});
   CHECK(!std::filesystem::exists(files.predictions));
 }

@@ -35,7 +35,9 @@ void check_same(const nlohmann::json& a, const nlohmann::json& b) {
   }
 }
 
-const std::string five = "{\"prompt\":\"!\"}\n{\"prompt\":\"the\"}\n{\"prompt_ids\":[3,99,0,50]}\n{\"prompt\":\"Q\"}\n{\"prompt\":\"!\"}\n";
+const std::string five =
+    "{\"prompt\":\"!\"}\n{\"prompt\":\"the\"}\n{\"prompt_ids\":[3,99,0,50]}\n{\"prompt\":\"Q\"}\n{\"prompt\":"
+    "\"!\"}\n";
 
 }  // namespace
 
@@ -43,7 +45,8 @@ TEST_CASE("eso generate at temperature 0 continues as transformers does") {
   const auto expected = nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json"));
   for (const char* model : {"plain", "untied", "general"}) {
     std::string input;
-    for (const auto& text : expected[model]["greedy"]) input += nlohmann::json{{"prompt_ids", text["prompt_ids"]}}.dump() + "\n";
+    for (const auto& text : expected[model]["greedy"])
+      input += nlohmann::json{{"prompt_ids", text["prompt_ids"]}}.dump() + "\n";
     const auto lines = program(call({"--temperature", "0"}, model), input).lines();
     REQUIRE(lines.size() == expected[model]["greedy"].size());
     for (std::size_t n = 0; n < lines.size(); ++n) {
@@ -55,7 +58,8 @@ TEST_CASE("eso generate at temperature 0 continues as transformers does") {
 }
 
 TEST_CASE("eso generate writes a line for each response, sorted, with all fields") {
-  const Finished f = program(call({"--samples", "3", "--temperature", "1.5", "--batch-size", "2"}), "\n" + five);
+  const Finished f =
+      program(call({"--samples", "3", "--temperature", "1.5", "--batch-size", "2"}), "\n" + five);
   REQUIRE(f.code == 0);
   const auto lines = f.lines();
   REQUIRE(lines.size() == 15);
@@ -77,7 +81,8 @@ TEST_CASE("eso generate writes a line for each response, sorted, with all fields
 TEST_CASE("eso generate gives a response that does not depend on what is drawn beside it") {
   const auto all = by_key(program(call({"--samples", "4", "--seed", "9"}), five));
   REQUIRE(all.size() == 20);
-  for (const auto& settings : std::vector<std::vector<std::string>>{{"--batch-size", "1"}, {"--batch-size", "3"}, {"--threads", "1"}, {"--threads", "3"}}) {
+  for (const auto& settings : std::vector<std::vector<std::string>>{
+           {"--batch-size", "1"}, {"--batch-size", "3"}, {"--threads", "1"}, {"--threads", "3"}}) {
     std::vector<std::string> more{"--samples", "4", "--seed", "9"};
     more.insert(more.end(), settings.begin(), settings.end());
     const auto other = by_key(program(call(more), five));
@@ -88,7 +93,8 @@ TEST_CASE("eso generate gives a response that does not depend on what is drawn b
   REQUIRE(fewer.size() == 10);
   for (const auto& [key, answer] : fewer) check_same(answer, all.at(key));
   // The third line alone: blank lines keep its number.
-  const auto alone = by_key(program(call({"--samples", "4", "--seed", "9"}), "\n\n{\"prompt_ids\":[3,99,0,50]}\n"));
+  const auto alone =
+      by_key(program(call({"--samples", "4", "--seed", "9"}), "\n\n{\"prompt_ids\":[3,99,0,50]}\n"));
   REQUIRE(alone.size() == 4);
   for (const auto& [key, answer] : alone) check_same(answer, all.at(key));
 }
@@ -104,12 +110,15 @@ TEST_CASE("eso generate draws anew for another seed, line or sample, and the sam
 }
 
 TEST_CASE("eso generate gives log-probabilities at temperature 1 that eso score gives") {
-  for (const auto& settings : std::vector<std::vector<std::string>>{
-           {"--temperature", "2"}, {"--temperature", "0.5", "--top-k", "5"}, {"--top-p", "0.8"}, {"--temperature", "0"}}) {
+  for (const auto& settings : std::vector<std::vector<std::string>>{{"--temperature", "2"},
+                                                                    {"--temperature", "0.5", "--top-k", "5"},
+                                                                    {"--top-p", "0.8"},
+                                                                    {"--temperature", "0"}}) {
     const auto drawn = program(call(settings), five).lines();
     REQUIRE(drawn.size() == 5);
     for (const auto& [n, prompt] : {std::pair<std::size_t, std::string>{0, "[0]"}, {2, "[3,99,0,50]"}}) {
-      const std::string line = "{\"prompt_ids\":" + prompt + ",\"response_ids\":" + drawn[n]["response_ids"].dump() + "}";
+      const std::string line =
+          "{\"prompt_ids\":" + prompt + ",\"response_ids\":" + drawn[n]["response_ids"].dump() + "}";
       const auto scored = program({"score", "--model", golden_model("plain")}, line).lines();
       REQUIRE(scored.size() == 1);
       REQUIRE(scored[0]["logp"].size() == drawn[n]["logp"].size());
@@ -121,13 +130,17 @@ TEST_CASE("eso generate gives log-probabilities at temperature 1 that eso score 
 }
 
 TEST_CASE("eso generate ends a response at its limit and where the context is full") {
-  for (const auto& line : program(call({"--temperature", "3", "--samples", "20", "--max-response-tokens", "4"}), "{\"prompt\":\"!\"}").lines()) {
+  for (const auto& line :
+       program(call({"--temperature", "3", "--samples", "20", "--max-response-tokens", "4"}),
+               "{\"prompt\":\"!\"}")
+           .lines()) {
     const std::size_t length = line["response_ids"].size();
     CHECK(length <= 4);
     CHECK((line["finish"] == "eos" || length == 4));
   }
   bool full = false;
-  for (const auto& line : program(call({"--samples", "20"}), "{\"prompt\":\"" + std::string(15, '!') + "\"}").lines()) {
+  for (const auto& line :
+       program(call({"--samples", "20"}), "{\"prompt\":\"" + std::string(15, '!') + "\"}").lines()) {
     const std::size_t length = line["response_ids"].size();
     CHECK(length <= 5);
     CHECK((line["finish"] == "eos" || length == 5));
@@ -141,7 +154,8 @@ TEST_CASE("eso generate ends a response at its limit and where the context is fu
 
 TEST_CASE("eso generate with top-k 1 or a tiny top-p is greedy") {
   const auto greedy = by_key(program(call({"--temperature", "0"}), five));
-  for (const auto& settings : std::vector<std::vector<std::string>>{{"--top-k", "1"}, {"--top-p", "1e-9"}, {"--temperature", "1e-30"}}) {
+  for (const auto& settings : std::vector<std::vector<std::string>>{
+           {"--top-k", "1"}, {"--top-p", "1e-9"}, {"--temperature", "1e-30"}}) {
     const auto drawn = by_key(program(call(settings), five));
     for (const auto& [key, answer] : greedy) check_same(answer, drawn.at(key));
   }
@@ -150,11 +164,13 @@ TEST_CASE("eso generate with top-k 1 or a tiny top-p is greedy") {
 TEST_CASE("eso generate decodes an id without a token to nothing") {
   // Row 100 of the embedding has no token. A response that has it is found among many hot ones.
   bool met = false;
-  for (const auto& line : program(call({"--temperature", "50", "--samples", "100"}), "{\"prompt\":\"!\"}").lines()) {
+  for (const auto& line :
+       program(call({"--temperature", "50", "--samples", "100"}), "{\"prompt\":\"!\"}").lines()) {
     const auto ids = line["response_ids"].get<std::vector<int>>();
     met |= std::count(ids.begin(), ids.end(), 100) > 0;
     const auto decoded = program({"tokenize", "--decode", "--tokenizer", golden_model("plain")},
-                                 nlohmann::json{{"ids", line["response_ids"]}}.dump()).lines();
+                                 nlohmann::json{{"ids", line["response_ids"]}}.dump())
+                             .lines();
     std::string text = decoded.at(0)["text"];
     if (line["finish"] == "eos") text.resize(text.size() - std::string("<|endoftext|>").size());
     CHECK(line["response"] == text);
@@ -198,5 +214,6 @@ TEST_CASE("eso generate needs a tokenizer") {
   const auto model = copy_model("plain", folder);
   std::filesystem::remove(model / "vocab.json");
   std::filesystem::remove(model / "merges.txt");
-  CHECK(not_refused(program({"generate", "--model", model.string()}, "{\"prompt_ids\":[1]}"), {model.string(), "tokenizer"}) == "");
+  CHECK(not_refused(program({"generate", "--model", model.string()}, "{\"prompt_ids\":[1]}"),
+                    {model.string(), "tokenizer"}) == "");
 }

@@ -37,7 +37,8 @@ eso::TensorView& named(std::vector<eso::TensorView>& tensors, const std::string&
 }
 
 /// Damages a copy of a golden model and expects that it is refused with these words.
-void refuse(const std::string& name, const std::function<void(const Path&)>& damage, std::vector<std::string> fragments) {
+void refuse(const std::string& name, const std::function<void(const Path&)>& damage,
+            std::vector<std::string> fragments) {
   const TemporaryFolder folder;
   const Path model = copy_model(name, folder);
   damage(model);
@@ -50,7 +51,8 @@ void refuse_config(const std::function<void(Json&)>& edit, std::vector<std::stri
   refuse("plain", [&](const Path& model) { edit_config(model, edit); }, fragments);
 }
 
-void refuse_weights(const std::function<void(std::vector<eso::TensorView>&)>& edit, const std::vector<std::string>& fragments) {
+void refuse_weights(const std::function<void(std::vector<eso::TensorView>&)>& edit,
+                    const std::vector<std::string>& fragments) {
   refuse("plain", [&](const Path& model) { edit_weights(model, edit); }, fragments);
 }
 
@@ -59,10 +61,15 @@ void refuse_weights(const std::function<void(std::vector<eso::TensorView>&)>& ed
 TEST_CASE("a model folder that is not there or has no weights is refused") {
   CHECK(not_refused(program({"score", "--model", "/nonexistent/model"}, line), {"/nonexistent/model"}) == "");
   refuse("plain", [](const Path& m) { std::filesystem::remove(m / "config.json"); }, {"config.json"});
-  refuse("plain", [](const Path& m) { std::filesystem::remove(m / "model.safetensors"); }, {"model.safetensors"});
-  refuse("plain", [](const Path& m) { std::filesystem::rename(m / "model.safetensors", m / "pytorch_model.bin"); }, {"safetensors", "pytorch_model.bin"});
-  refuse("untied", [](const Path& m) { std::filesystem::remove(m / "model-00002-of-00003.safetensors"); }, {"model-00002-of-00003.safetensors"});
-  refuse("untied", [](const Path& m) { write_file(m / "model.safetensors.index.json", "{}"); }, {"model.safetensors.index.json"});
+  refuse("plain", [](const Path& m) { std::filesystem::remove(m / "model.safetensors"); },
+         {"model.safetensors"});
+  refuse("plain",
+         [](const Path& m) { std::filesystem::rename(m / "model.safetensors", m / "pytorch_model.bin"); },
+         {"safetensors", "pytorch_model.bin"});
+  refuse("untied", [](const Path& m) { std::filesystem::remove(m / "model-00002-of-00003.safetensors"); },
+         {"model-00002-of-00003.safetensors"});
+  refuse("untied", [](const Path& m) { write_file(m / "model.safetensors.index.json", "{}"); },
+         {"model.safetensors.index.json"});
 }
 
 TEST_CASE("settings of config.json that cannot be meant or are not implemented are refused by name") {
@@ -93,9 +100,12 @@ TEST_CASE("a config.json that lies about sizes is refused before anything of tha
 }
 
 TEST_CASE("weights that are missing, misshapen, cut or not finite are refused by name") {
-  refuse_weights([](auto& t) { t.erase(t.begin() + (&named(t, "transformer.h.1.ln_2.bias") - t.data())); }, {"transformer.h.1.ln_2.bias", "missing"});
-  refuse_weights([](auto& t) { named(t, "transformer.h.0.attn.c_attn.weight").shape = {72, 24}; }, {"transformer.h.0.attn.c_attn.weight", "shape", "72, 24", "24, 72"});
-  for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+  refuse_weights([](auto& t) { t.erase(t.begin() + (&named(t, "transformer.h.1.ln_2.bias") - t.data())); },
+                 {"transformer.h.1.ln_2.bias", "missing"});
+  refuse_weights([](auto& t) { named(t, "transformer.h.0.attn.c_attn.weight").shape = {72, 24}; },
+                 {"transformer.h.0.attn.c_attn.weight", "shape", "72, 24", "24, 72"});
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
     refuse_weights(
         [&](auto& t) {
           eso::TensorView& tensor = named(t, "transformer.h.1.mlp.c_fc.bias");
@@ -106,16 +116,19 @@ TEST_CASE("weights that are missing, misshapen, cut or not finite are refused by
         },
         {"transformer.h.1.mlp.c_fc.bias", "finite"});
   }
-  refuse("plain", [](const Path& m) { std::filesystem::resize_file(m / "model.safetensors", 40000); }, {"model.safetensors"});
+  refuse("plain", [](const Path& m) { std::filesystem::resize_file(m / "model.safetensors", 40000); },
+         {"model.safetensors"});
   refuse("plain", [](const Path& m) { write_file(m / "model.safetensors", ""); }, {"model.safetensors"});
-  refuse("untied", [](const Path& m) { edit_config(m, [](Json& c) { c["vocab_size"] = 100; }); }, {"wte.weight", "101, 30", "100, 30"});
+  refuse("untied", [](const Path& m) { edit_config(m, [](Json& c) { c["vocab_size"] = 100; }); },
+         {"wte.weight", "101, 30", "100, 30"});
 }
 
 TEST_CASE("an unknown type of numbers is refused by its tensor") {
   refuse("plain",
          [](const Path& m) {
            std::string file = read_file(m / "model.safetensors");
-           for (std::size_t at = file.find("\"F32\""); at != std::string::npos; at = file.find("\"F32\"", at)) file.replace(at, 5, "\"I32\"");
+           for (std::size_t at = file.find("\"F32\""); at != std::string::npos; at = file.find("\"F32\"", at))
+             file.replace(at, 5, "\"I32\"");
            write_file(m / "model.safetensors", file);
          },
          {"wte.weight"});
@@ -149,5 +162,6 @@ TEST_CASE("what leaves the mathematics alone is ignored") {
     c["torch_dtype"] = "float16";
     c["use_cache"] = false;
   });
-  CHECK(program({"score", "--model", model.string()}, line).out == program({"score", "--model", golden_model("plain")}, line).out);
+  CHECK(program({"score", "--model", model.string()}, line).out ==
+        program({"score", "--model", golden_model("plain")}, line).out);
 }

@@ -4,10 +4,14 @@
 #include "run_program.hpp"
 
 TEST_CASE("eso rouge gives F1 of three kinds in full precision") {
-  // "the cat sat" and "cat sat on": 2 of 3 words both ways, F1 2/3; one of two pairs, F1 1/2; "cat sat" in order, 2/3.
-  const Finished f = program({"rouge"}, R"({"target":"The cat sat.","prediction":"cat, SAT on","id":7})" "\n"
-                                        R"({"target":"","prediction":"a"})" "\n"
-                                        R"({"prediction":"same words","target":"same words"})" "\n");
+  // "the cat sat" and "cat sat on": 2 of 3 words both ways, F1 2/3; one of two pairs, F1 1/2; "cat sat" in
+  // order, 2/3.
+  const Finished f = program({"rouge"}, R"({"target":"The cat sat.","prediction":"cat, SAT on","id":7})"
+                                        "\n"
+                                        R"({"target":"","prediction":"a"})"
+                                        "\n"
+                                        R"({"prediction":"same words","target":"same words"})"
+                                        "\n");
   CHECK(f.code == 0);
   CHECK(f.err.empty());
   const auto lines = f.lines();
@@ -21,7 +25,8 @@ TEST_CASE("eso rouge gives F1 of three kinds in full precision") {
 }
 
 TEST_CASE("eso rouge --stemmer joins words of one stem") {
-  const std::string line = R"({"target":"the runner was running","prediction":"the runners run"})" "\n";
+  const std::string line = R"({"target":"the runner was running","prediction":"the runners run"})"
+                           "\n";
   const auto plain = program({"rouge"}, line).lines();
   const auto stemmed = program({"rouge", "--stemmer"}, line).lines();
   REQUIRE(plain.size() == 1);
@@ -34,7 +39,10 @@ TEST_CASE("eso rouge --stemmer joins words of one stem") {
 TEST_CASE("eso rouge refuses bad lines with their place and answers nothing for no line") {
   CHECK(program({"rouge"}).out.empty());
   CHECK(program({"rouge"}).code == 0);
-  CHECK(not_refused(program({"rouge"}, "\n\n{\"target\":\"a\"}\n"), {"<stdin>:3:", "\"prediction\"", "missing"}) == "");
-  CHECK(not_refused(program({"rouge"}, "{\"prediction\":\"a\"}"), {"<stdin>:1:", "\"target\"", "missing"}) == "");
-  CHECK(not_refused(program({"rouge"}, "{\"target\":null,\"prediction\":\"a\"}"), {"<stdin>:1:", "\"target\"", "null"}) == "");
+  CHECK(not_refused(program({"rouge"}, "\n\n{\"target\":\"a\"}\n"),
+                    {"<stdin>:3:", "\"prediction\"", "missing"}) == "");
+  CHECK(not_refused(program({"rouge"}, "{\"prediction\":\"a\"}"), {"<stdin>:1:", "\"target\"", "missing"}) ==
+        "");
+  CHECK(not_refused(program({"rouge"}, "{\"target\":null,\"prediction\":\"a\"}"),
+                    {"<stdin>:1:", "\"target\"", "null"}) == "");
 }

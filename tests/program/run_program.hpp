@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "eso/error.hpp"
 #include "../temporary_folder.hpp"
+#include "eso/error.hpp"
 
 /// What a call of the program left behind.
 struct Finished {
@@ -63,13 +63,14 @@ inline Finished program(const std::vector<std::string>& arguments, const std::st
     ::_exit(126);
   }
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(folder / "out"),
           read_file(folder / "err")};
 }
 
-inline std::string golden_model(const std::string& name) { return std::string(ESO_TEST_DIR) + "/golden/gpt2/" + name; }
+inline std::string golden_model(const std::string& name) {
+  return std::string(ESO_TEST_DIR) + "/golden/gpt2/" + name;
+}
 
 /// A copy of a golden model folder, to be damaged.
 inline std::filesystem::path copy_model(const std::string& name, const TemporaryFolder& folder) {
@@ -79,12 +80,15 @@ inline std::filesystem::path copy_model(const std::string& name, const Temporary
   return copy;
 }
 
-/// The call refused its input: exit code `code`, one line at the end of standard error that has all fragments,
-/// nothing but whole lines on standard output. Use inside CHECK: the text is what is wrong, empty if nothing.
-inline std::string not_refused(const Finished& call, const std::vector<std::string>& fragments, int code = 2) {
+/// The call refused its input: exit code `code`, one line at the end of standard error that has all
+/// fragments, nothing but whole lines on standard output. Use inside CHECK: the text is what is wrong, empty
+/// if nothing.
+inline std::string not_refused(const Finished& call, const std::vector<std::string>& fragments,
+                               int code = 2) {
   if (call.code != code) return fmt::format("exit code {}, standard error: {}", call.code, call.err);
   if (!call.out.empty() && call.out.back() != '\n') return "a partial line: " + call.out;
-  if (call.err.empty() || call.err.back() != '\n') return "standard error does not end with a line: " + call.err;
+  if (call.err.empty() || call.err.back() != '\n')
+    return "standard error does not end with a line: " + call.err;
   const std::string last = call.last_error();
   if (!last.starts_with("eso: error: ")) return "no error line at the end: " + call.err;
   for (const std::string& fragment : fragments) {

@@ -6,7 +6,9 @@
 
 namespace {
 
-nlohmann::json golden() { return nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json")); }
+nlohmann::json golden() {
+  return nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json"));
+}
 
 std::vector<std::string> call(const std::string& model, std::vector<std::string> more = {}) {
   std::vector<std::string> arguments{"score", "--backend", "eigen", "--model", golden_model(model)};
@@ -15,14 +17,16 @@ std::vector<std::string> call(const std::string& model, std::vector<std::string>
 }
 
 std::string ids_line(const nlohmann::json& text) {
-  return nlohmann::json{{"prompt_ids", text["prompt_ids"]}, {"response_ids", text["response_ids"]}}.dump() + "\n";
+  return nlohmann::json{{"prompt_ids", text["prompt_ids"]}, {"response_ids", text["response_ids"]}}.dump() +
+         "\n";
 }
 
 /// The largest difference of the log-probabilities of two answers; infinite where they do not fit.
 double difference(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b) {
   double worst = a.size() == b.size() && !a.empty() ? 0 : INFINITY;
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    if (a[i]["response_ids"] != b[i]["response_ids"] || a[i]["logp"].size() != b[i]["logp"].size()) return INFINITY;
+    if (a[i]["response_ids"] != b[i]["response_ids"] || a[i]["logp"].size() != b[i]["logp"].size())
+      return INFINITY;
     for (std::size_t t = 0; t < a[i]["logp"].size(); ++t) {
       worst = std::max(worst, std::abs(a[i]["logp"][t].get<double>() - b[i]["logp"][t].get<double>()));
     }
@@ -61,7 +65,8 @@ TEST_CASE("eso score gives the log-probabilities of transformers at any temperat
 TEST_CASE("eso score appends the end of sequence to text, and to nothing else") {
   const std::string text = "{\"prompt\":\"!(\",\"response\":\"th\"}\n";
   const std::string ids = "{\"prompt_ids\":[0,8],\"response_ids\":[97]}\n";
-  const auto with = program(call("plain"), text).lines(), without = program(call("plain", {"--no-eos"}), text).lines();
+  const auto with = program(call("plain"), text).lines(),
+             without = program(call("plain", {"--no-eos"}), text).lines();
   const auto given = program(call("plain"), ids + "{\"prompt_ids\":[0,8],\"response_ids\":[97,7]}\n").lines();
   REQUIRE(with.size() == 1);
   REQUIRE(given.size() == 2);
@@ -74,11 +79,12 @@ TEST_CASE("eso score appends the end of sequence to text, and to nothing else") 
 }
 
 TEST_CASE("eso score takes ids before text, and an added token in text") {
-  const auto lines = program(call("plain"),
-                             "{\"prompt\":\"zz\",\"prompt_ids\":[0,7],\"response\":\"zz\",\"response_ids\":[97]}\n"
-                             "{\"prompt\":\"!<|endoftext|>\",\"response\":\"zz\",\"response_ids\":[97]}\n"
-                             "{\"prompt\":\"!<|endoftext|>\",\"prompt_ids\":null,\"response_ids\":[97]}\n")
-                         .lines();
+  const auto lines =
+      program(call("plain"),
+              "{\"prompt\":\"zz\",\"prompt_ids\":[0,7],\"response\":\"zz\",\"response_ids\":[97]}\n"
+              "{\"prompt\":\"!<|endoftext|>\",\"response\":\"zz\",\"response_ids\":[97]}\n"
+              "{\"prompt\":\"!<|endoftext|>\",\"prompt_ids\":null,\"response_ids\":[97]}\n")
+          .lines();
   REQUIRE(lines.size() == 3);
   CHECK(difference({lines[0], lines[0]}, {lines[1], lines[2]}) < 1e-6);
 }
@@ -92,10 +98,12 @@ TEST_CASE("eso score gives the same whatever is computed together and on however
   REQUIRE(expected.size() == 12);
   for (const char* size : {"1", "2", "3", "1000"}) {
     for (const char* threads : {"1", "3"}) {
-      CHECK(difference(program(call("untied", {"--batch-size", size, "--threads", threads}), input).lines(), expected) < 1e-5);
+      CHECK(difference(program(call("untied", {"--batch-size", size, "--threads", threads}), input).lines(),
+                       expected) < 1e-5);
     }
   }
-  CHECK(program(call("untied", {"--threads", "2"}), input).out == program(call("untied", {"--threads", "2"}), input).out);
+  CHECK(program(call("untied", {"--threads", "2"}), input).out ==
+        program(call("untied", {"--threads", "2"}), input).out);
 }
 
 TEST_CASE("eso score --stats counts a prompt of consecutive lines once") {
@@ -131,12 +139,14 @@ TEST_CASE("eso score tells of tensors that it ignores in one line") {
 TEST_CASE("eso score needs no tokenizer for ids") {
   const TemporaryFolder folder;
   const auto model = copy_model("plain", folder);
-  for (const char* name : {"vocab.json", "merges.txt", "special_tokens_map.json"}) std::filesystem::remove(model / name);
+  for (const char* name : {"vocab.json", "merges.txt", "special_tokens_map.json"})
+    std::filesystem::remove(model / name);
   const std::string ids = "{\"prompt_ids\":[0,8],\"response_ids\":[97,7]}\n";
   const Finished f = program({"score", "--model", model.string()}, ids);
   CHECK(f.out == program(call("plain"), ids).out);
-  CHECK(not_refused(program({"score", "--model", model.string()}, ids + "{\"prompt\":\"a\",\"response_ids\":[1]}"),
-                    {"<stdin>:2:", "\"prompt\"", "no tokenizer", model.string()}) == "");
+  CHECK(not_refused(
+            program({"score", "--model", model.string()}, ids + "{\"prompt\":\"a\",\"response_ids\":[1]}"),
+            {"<stdin>:2:", "\"prompt\"", "no tokenizer", model.string()}) == "");
 }
 
 TEST_CASE("eso score refuses bad lines with their place") {
@@ -176,11 +186,13 @@ TEST_CASE("eso score refuses bad lines with their place") {
     fragments.push_back("eso: error: <stdin>:4:");
     CHECK(not_refused(program(call("plain"), good + "\n" + good + c.line + "\n" + good), fragments) == "");
   }
-  CHECK(not_refused(program(call("plain", {"--no-eos"}), "{\"prompt\":\"!\",\"response\":\"\"}"), {"<stdin>:1:", "response is empty"}) == "");
+  CHECK(not_refused(program(call("plain", {"--no-eos"}), "{\"prompt\":\"!\",\"response\":\"\"}"),
+                    {"<stdin>:1:", "response is empty"}) == "");
 }
 
 TEST_CASE("eso score takes a text that fills the context") {
-  const auto lines = program(call("plain"), "{\"prompt\":\"" + std::string(18, '!') + "\",\"response\":\"!\"}").lines();
+  const auto lines =
+      program(call("plain"), "{\"prompt\":\"" + std::string(18, '!') + "\",\"response\":\"!\"}").lines();
   REQUIRE(lines.size() == 1);
   CHECK(lines[0]["logp"].size() == 2);
 }

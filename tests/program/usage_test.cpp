@@ -21,9 +21,15 @@ std::vector<std::string> with_model(const std::string& command, std::vector<std:
 
 TEST_CASE("every subcommand has help that names its flags, units and defaults") {
   const std::pair<const char*, std::vector<const char*>> flags[] = {
-      {"score", {"--backend", "--model", "--temperature", "--no-eos", "--head", "--batch-size", "--stats", "--threads", "--config"}},
-      {"generate", {"--temperature", "--samples", "--seed", "--top-k", "--top-p", "--max-response-tokens", "--batch-size", "=128"}},
-      {"eval", {"--data", "--format", "--temperature", "--seeds", "--output", "--predictions", "--examples", "10,20,30,40,50"}},
+      {"score",
+       {"--backend", "--model", "--temperature", "--no-eos", "--head", "--batch-size", "--stats", "--threads",
+        "--config"}},
+      {"generate",
+       {"--temperature", "--samples", "--seed", "--top-k", "--top-p", "--max-response-tokens", "--batch-size",
+        "=128"}},
+      {"eval",
+       {"--data", "--format", "--temperature", "--seeds", "--output", "--predictions", "--examples",
+        "10,20,30,40,50"}},
       {"tokenize", {"--tokenizer", "--decode"}},
       {"rouge", {"--stemmer"}},
       {"convert", {"--model", "--output", "--precision", "bfloat16"}},
@@ -87,7 +93,8 @@ TEST_CASE("a file of statistics that cannot be written is refused before anythin
     CHECK(f.out.empty());
   }
   write_file(folder / "kept.json", "kept");
-  CHECK(not_refused(program(with_model("score", {"--stats", (folder / "kept.json").string()}), "[]"), {"<stdin>:1:"}) == "");
+  CHECK(not_refused(program(with_model("score", {"--stats", (folder / "kept.json").string()}), "[]"),
+                    {"<stdin>:1:"}) == "");
   CHECK(read_file(folder / "kept.json") == "kept");
 }
 
@@ -98,7 +105,8 @@ TEST_CASE("flags may stand in a TOML file, and a flag of the call beats it") {
   const Finished file = program({"score", "--config", config}, line);
   CHECK(file.code == 0);
   CHECK(file.out == program(with_model("score", {"--temperature", "2", "--no-eos"}), line).out);
-  CHECK(program({"score", "--config", config, "--temperature", "1"}, line).out == program(with_model("score", {"--no-eos"}), line).out);
+  CHECK(program({"score", "--config", config, "--temperature", "1"}, line).out ==
+        program(with_model("score", {"--no-eos"}), line).out);
   const auto refuse_file = [&](const std::string& content, const std::vector<std::string>& fragments) {
     write_file(config, content);
     CHECK(not_refused(program({"score", "--config", config}, line), fragments) == "");
@@ -119,8 +127,9 @@ TEST_CASE("a standard output that takes nothing more is an error of the machine"
   }
   const TemporaryFolder folder;
   write_file(folder / "in", line);
-  const std::string command = fmt::format("{} score --model {} < {} > /dev/full 2> {}", ESO_PROGRAM_PATH, golden_model("plain"),
-                                          (folder / "in").string(), (folder / "err").string());
+  const std::string command =
+      fmt::format("{} score --model {} < {} > /dev/full 2> {}", ESO_PROGRAM_PATH, golden_model("plain"),
+                  (folder / "in").string(), (folder / "err").string());
   const int status = std::system(command.c_str());
   CHECK(WEXITSTATUS(status) == 1);
   CHECK(read_file(folder / "err").find("eso: error: <stdout>") != std::string::npos);
@@ -139,7 +148,8 @@ TEST_CASE("a signal ends a command that waits for input with 128 + n") {
       ::_exit(126);
     }
     ::close(in[0]), ::close(out[1]);
-    const std::string lines(1 << 17, '\n');  // more than a pipe holds: once it is taken, the program is reading
+    const std::string lines(1 << 17,
+                            '\n');  // more than a pipe holds: once it is taken, the program is reading
     CHECK(::write(in[1], lines.data(), lines.size()) == static_cast<ssize_t>(lines.size()));
     CHECK(::kill(child, signal) == 0);
     int status = 0;

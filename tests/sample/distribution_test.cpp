@@ -20,7 +20,8 @@ eso::Draw draw(eso::Distribution<Scalar>& distribution, const std::vector<Scalar
 
 /// The share of [0, 1) whose uniform numbers give each token, to one part in `steps` an edge.
 template <class Scalar>
-std::vector<double> shares(eso::Distribution<Scalar>& distribution, const std::vector<Scalar>& logits, int steps = 4000) {
+std::vector<double> shares(eso::Distribution<Scalar>& distribution, const std::vector<Scalar>& logits,
+                           int steps = 4000) {
   std::vector<double> result(logits.size(), 0.0);
   for (int i = 0; i < steps; ++i) {
     result[static_cast<std::size_t>(draw(distribution, logits, (i + 0.5) / steps).token)] += 1.0 / steps;
@@ -59,7 +60,7 @@ TEST_CASE("a draw has the probabilities of softmax(logits / temperature)") {
     const eso::Draw d = draw(distribution, logits, 0.99999);
     CHECK(d.token == 2);
     CHECK(d.logp == Approx(std::log(0.090031)).epsilon(1e-5));  // at temperature 1 whatever was drawn from
-    CHECK(d.entropy == Approx(0.832396).epsilon(1e-5));          // - sum p log p of the second line
+    CHECK(d.entropy == Approx(0.832396).epsilon(1e-5));         // - sum p log p of the second line
     CHECK(d.entropy_drawn == Approx(entropy_of(c.probabilities)).epsilon(1e-4));
   }
 }
@@ -69,7 +70,8 @@ TEST_CASE("top-k and top-p leave what transformers' warpers leave") {
   const auto cases = nlohmann::json::parse(file);
   REQUIRE(cases.size() > 100);
   for (const auto& c : cases) {
-    INFO("temperature " << c["temperature"] << " top_k " << c["top_k"] << " top_p " << c["top_p"] << " of " << c["logits"].size());
+    INFO("temperature " << c["temperature"] << " top_k " << c["top_k"] << " top_p " << c["top_p"] << " of "
+                        << c["logits"].size());
     const auto logits = c["logits"].get<std::vector<double>>();
     const auto expected = c["probabilities"].get<std::vector<double>>();
     eso::Distribution<double> distribution;
@@ -170,7 +172,8 @@ TEST_CASE("frequencies of draws with counter-based numbers pass a chi-square tes
   for (const double temperature : {0.7, 1.0, 2.0}) {
     std::vector<double> expected, counts(vocabulary, 0.0);
     double sum = 0;
-    for (const float logit : logits) sum += expected.emplace_back(std::exp(static_cast<double>(logit) / temperature));
+    for (const float logit : logits)
+      sum += expected.emplace_back(std::exp(static_cast<double>(logit) / temperature));
     eso::Distribution<float> distribution;
     distribution.temperature = temperature;
     for (std::uint64_t i = 0; i < draws; ++i) {

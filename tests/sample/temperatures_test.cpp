@@ -19,7 +19,8 @@ std::vector<eso::Prompt> prompts() { return {{{1, 2, 3}, 40}, {{4}, 7}, {{2, 2},
 using Key = std::tuple<Index, eso::Kind, Index>;  // example, kind, sample
 
 /// Tokens by what names a response.
-std::map<Key, eso::Tokens> by_name(const std::vector<eso::Response>& responses, const std::vector<eso::Prompt>& of) {
+std::map<Key, eso::Tokens> by_name(const std::vector<eso::Response>& responses,
+                                   const std::vector<eso::Prompt>& of) {
   std::map<Key, eso::Tokens> result;
   for (const eso::Response& r : responses) {
     result[{of[static_cast<std::size_t>(r.prompt)].example, r.kind, r.sample}] = r.tokens;
@@ -70,7 +71,8 @@ TEST_CASE("a response depends on its example, sample, seed and step, and on noth
   const auto all = by_name(sample({1, 1, 1}, model, of), of);
   const std::vector<eso::Prompt> reversed{of[2], of[1], of[0]};
   CHECK(by_name(sample({1, 1, 1}, model, reversed), reversed) == all);
-  for (const auto& [name, tokens] : by_name(sample({1}, model, {of[1]}), {of[1]})) CHECK(tokens == all.at(name));
+  for (const auto& [name, tokens] : by_name(sample({1}, model, {of[1]}), {of[1]}))
+    CHECK(tokens == all.at(name));
   for (const auto& [name, tokens] : by_name(sample({1, 0.5}, model, of), of)) {
     if (std::get<2>(name) == 0) CHECK(tokens == all.at(name));  // the other one has another temperature
   }
@@ -89,12 +91,14 @@ TEST_CASE("the first token is drawn with the number 0 of the response's stream")
   for (const eso::Response& r : responses) {
     eso::Distribution<double> distribution;
     distribution.temperature = r.temperature;
-    const eso::StreamName stream{.seed = 123,
-                                 .step = 4,
-                                 .prompt = static_cast<std::uint32_t>(of[static_cast<std::size_t>(r.prompt)].example),
-                                 .sample = static_cast<std::uint32_t>(r.sample)};
+    const eso::StreamName stream{
+        .seed = 123,
+        .step = 4,
+        .prompt = static_cast<std::uint32_t>(of[static_cast<std::size_t>(r.prompt)].example),
+        .sample = static_cast<std::uint32_t>(r.sample)};
     const auto& logits = decoding.logits();
-    const std::vector<double> row(logits.data() + r.prompt * logits.cols(), logits.data() + (r.prompt + 1) * logits.cols());
+    const std::vector<double> row(logits.data() + r.prompt * logits.cols(),
+                                  logits.data() + (r.prompt + 1) * logits.cols());
     CHECK(r.tokens[0] == distribution.draw(row.data(), logits.cols(), eso::uniform01(stream, 0)).token);
   }
 }
@@ -144,7 +148,9 @@ TEST_CASE("a response ends with the end of sequence, at the limit or where the c
   CHECK(cut);
 }
 
-TEST_CASE("log-probabilities and entropies of a response are those of temperature 1, entropy_drawn of what was drawn from") {
+TEST_CASE(
+    "log-probabilities and entropies of a response are those of temperature 1, entropy_drawn of what was "
+    "drawn from") {
   const eso::testing::TabularModel model(8, 30, 3, 5);
   const std::vector<eso::Prompt> one{{{1, 2}, 0}};
   eso::Temperatures sampler{0.5, 0};

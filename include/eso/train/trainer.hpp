@@ -264,8 +264,8 @@ class Trainer<M, S, R, L, O>::Run {
   void draw_and_score(Clock::time_point& since) {
     step_.reward = std::numeric_limits<double>::quiet_NaN();
     if (step_.active) {
-      const StepSeed seed{trainer_.seed, static_cast<std::uint32_t>(trainer_.steps_done)};
-      std::vector<Response> drawn = trainer_.sampler(trainer_.model, step_.batch.prompts, seed);
+      const StepSeed step_seed{trainer_.seed, static_cast<std::uint32_t>(trainer_.steps_done)};
+      std::vector<Response> drawn = trainer_.sampler(trainer_.model, step_.batch.prompts, step_seed);
       std::move(drawn.begin(), drawn.end(), std::back_inserter(step_.batch.responses));
       lap(since, step_.times.sample);
       score(step_.batch, step_.examples, trainer_.reward);
