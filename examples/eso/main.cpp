@@ -88,7 +88,8 @@ std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
 }  // namespace eso_program
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);  // both then come as errors of the write
+  std::signal(SIGXFSZ, SIG_IGN);
   using namespace eso_program;
   try {
     return run(argc, argv);

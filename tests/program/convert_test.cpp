@@ -106,6 +106,18 @@ TEST_CASE("eso convert writes into an empty folder and refuses any other place w
   CHECK(folder.names() == std::set<std::string>{"empty", "full", "file"});
 }
 
+TEST_CASE("eso convert on a full disk is an error of the machine and leaves nothing behind") {
+  const TemporaryFolder folder;
+  const std::string output = (folder / "out").string();
+  Finished f;
+  {
+    const LimitedFileSize limit(20000);  // the weights take 130000 bytes
+    f = program({"convert", "--model", golden_model("untied"), "--output", output});
+  }
+  CHECK(not_refused(f, {"model.safetensors"}, 1) == "");
+  CHECK(folder.names().empty());
+}
+
 TEST_CASE("eso convert removes what a killed call left behind and nothing else") {
   const TemporaryFolder folder;
   const pid_t child = ::fork();  // a process that is gone gives a number that no process has
