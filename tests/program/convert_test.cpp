@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "../limited_file_size.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/model/weight_files.hpp"
 #include "run_program.hpp"
