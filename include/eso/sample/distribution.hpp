@@ -46,23 +46,21 @@ class Distribution {
     Index best = 0;
     const Scalar largest = l.maxCoeff(&best);
     shifted_ = l - largest;
-    weight_ = shifted_.exp();
-    const double sum = static_cast<double>(weight_.sum());
-    if (!std::isfinite(sum)) throw input_error("Distribution::draw", "the logits are not finite");
+    // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
+    // number.
+    if (std::isnan(shifted_.sum())) throw input_error("Distribution::draw", "the logits are not finite");
+    const double sum = exponentiate(1);
     Draw draw;
-    draw.entropy = std::log(sum) - mean_of_shifted(1, sum);
+    draw.entropy = std::log(sum) - mean_of_shifted(sum);
     if (temperature == 0) {
       draw.entropy_drawn = draw.entropy;
       draw.token = static_cast<TokenId>(best);
     } else {
-      double drawn_sum = sum;
-      if (temperature != 1) {
-        constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
-        weight_ = (shifted_ * static_cast<Scalar>(std::min(1 / temperature, largest_factor))).exp();
-        drawn_sum = static_cast<double>(weight_.sum());
-      }
+      constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
+      const double factor = std::min(1 / temperature, largest_factor);
+      double drawn_sum = factor == 1 ? sum : exponentiate(static_cast<Scalar>(factor));
       if (cut()) drawn_sum = static_cast<double>(weight_.sum());
-      draw.entropy_drawn = std::log(drawn_sum) - mean_of_shifted(temperature, drawn_sum);
+      draw.entropy_drawn = std::log(drawn_sum) - factor * mean_of_shifted(drawn_sum);
       draw.token = static_cast<TokenId>(invert(uniform));
     }
     draw.logp = static_cast<double>(shifted_(draw.token)) - std::log(sum);
@@ -72,10 +70,24 @@ class Distribution {
  private:
   using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
 
-  /// Expectation of shifted / t under weight / sum, with 0 * -infinity = 0.
-  double mean_of_shifted(double t, double sum) const {
-    const auto terms = (weight_ > Scalar(0)).select(weight_ * shifted_, Scalar(0));
-    return static_cast<double>(terms.sum()) / (t * sum);
+  /// Sets weight to exp(factor * shifted) and gives the sum. Zero where that has no normal number: Eigen's
+  /// exponential of minus infinity is small but positive, and could be drawn.
+  double exponentiate(Scalar factor) {
+    const Scalar least = std::log(std::numeric_limits<Scalar>::min());
+    weight_ = factor * shifted_;
+    const bool vanishes = weight_.minCoeff() < least;
+    weight_ = weight_.max(least).exp();
+    if (vanishes) {
+      for (Index i = 0; i < weight_.size(); ++i) {
+        weight_(i) = factor * shifted_(i) < least ? Scalar(0) : weight_(i);
+      }
+    }
+    return static_cast<double>(weight_.sum());
+  }
+
+  /// Expectation of shifted under weight / sum, with 0 * -infinity = 0.
+  double mean_of_shifted(double sum) const {
+    return static_cast<double>((weight_ * shifted_.max(std::numeric_limits<Scalar>::lowest())).sum()) / sum;
   }
 
   /// Sets the weights that top-k and top-p leave out to zero; whether there was anything to do.
