@@ -46,6 +46,7 @@
 #include "eso/model/architecture.hpp"
 #include "eso/model/attention.hpp"
 #include "eso/model/decoder.hpp"
+#include "eso/model/decoder_weights.hpp"
 #include "eso/model/gpt2.hpp"
 #include "eso/model/hugging_face.hpp"
 #include "eso/model/key_value_decoding.hpp"

@@ -23,7 +23,7 @@ eso::Decoder<Scalar> random_decoder(const Architecture& a, int threads = 1, std:
   std::vector<eso::StoredArray<Scalar>> stored;
   std::uint32_t number = 0;
   for (const eso::ArraySpec& spec : eso::arrays(a)) {
-    auto& values = memory->emplace_back(static_cast<std::size_t>(eso::Decoder<Scalar>::size(spec)));
+    auto& values = memory->emplace_back(static_cast<std::size_t>(spec.size()));
     const bool norm = spec.role == eso::Role::norm1_weight || spec.role == eso::Role::norm2_weight ||
                       spec.role == eso::Role::final_norm_weight;
     const eso::StreamName stream{.seed = seed, .purpose = eso::Purpose::perturbing, .sample = number};

@@ -98,6 +98,12 @@ struct ArraySpec {
   Role role;
   Index layer;
   std::vector<Index> shape;
+
+  Index size() const {
+    Index size = 1;
+    for (const Index n : shape) size *= n;
+    return size;
+  }
 };
 
 /// All arrays of the architecture, in the order in which data meets them.

@@ -12,22 +12,13 @@
 #include <vector>
 
 #include "eso/concepts.hpp"
-#include "eso/model/attention.hpp"
-#include "eso/model/vocabulary_head.hpp"
+#include "eso/model/decoder_weights.hpp"
 #include "eso/random.hpp"
 
 namespace eso {
 
 template <class Scalar>
 class KeyValueDecoding;
-
-/// Where a decoder's array lies and what it is called in files.
-template <class Scalar>
-struct StoredArray {
-  ArraySpec spec;
-  std::string name;
-  Scalar* value = nullptr;
-};
 
 /// An autoregressive transformer on the CPU: a `LogProbModel`, a `Generator` and `Checkpointable`.
 ///
@@ -48,7 +39,7 @@ class Decoder {
           std::shared_ptr<Threads> threads)
       : architecture_(a), stored_(std::move(stored)), owner_(std::move(owner)), threads_(std::move(threads)) {
     require(stored_.size() == arrays(a).size(), "Decoder", "needs every array of its architecture");
-    bind();
+    weights_.bind(architecture_, stored_, gradients_);
   }
 
   const Architecture& architecture() const { return architecture_; }
@@ -61,7 +52,7 @@ class Decoder {
   void set_temperature(double temperature) {
     require(temperature > 0 && std::isfinite(temperature), "Decoder::set_temperature",
             "must be finite and above 0");
-    head_.temperature = temperature;
+    weights_.head.temperature = temperature;
     has_forward_ = false;
   }
 
@@ -81,7 +72,7 @@ class Decoder {
     head_in_ = x_(packing_.head_rows, Eigen::all);
     to_head(head_in_, head_normed_, head_out_);
     logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
-    head_.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
+    weights_.head.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
     has_forward_ = keeps_for_backward;
     return logp_;
   }
@@ -97,7 +88,7 @@ class Decoder {
     }
     allocate_gradients();
     RowMatrix<Scalar> d_head;
-    head_.backward(head_out_, packing_.targets, d_logp, head_log_sum_, d_head, *threads_);
+    weights_.head.backward(head_out_, packing_.targets, d_logp, head_log_sum_, d_head, *threads_);
     RowMatrix<Scalar> d_rows = from_head(d_head);
     d_x_.setZero(packing_.rows(), architecture_.width);
     for (std::size_t i = 0; i < packing_.head_rows.size(); ++i) {
@@ -115,7 +106,7 @@ class Decoder {
     ParameterList<Scalar> list;
     for (std::size_t i = 0; i < stored_.size(); ++i) {
       list.push_back({stored_[i].name, stored_[i].spec.shape, stored_[i].value, gradients_[i],
-                      size(stored_[i].spec), stored_[i].spec.shape.size() > 1});
+                      stored_[i].spec.size(), stored_[i].spec.shape.size() > 1});
     }
     return list;
   }
@@ -129,7 +120,7 @@ class Decoder {
     std::vector<TensorView> views;
     for (const StoredArray<Scalar>& array : stored_) {
       views.push_back({array.name, data_type_of<Scalar>, array.spec.shape,
-                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(size(array.spec)))),
+                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(array.spec.size()))),
                        owner_});
     }
     return views;
@@ -151,20 +142,11 @@ class Decoder {
     has_forward_ = false;
   }
 
-  static Index size(const ArraySpec& spec) {
-    Index size = 1;
-    for (const Index n : spec.shape) size *= n;
-    return size;
-  }
-
  private:
   friend class KeyValueDecoding<Scalar>;
 
-  struct Layer {
-    LayerNorm<Scalar> norm1, norm2;
-    Linear<Scalar> qkv, attention_out, inner, outer;
-    Attention<Scalar> attention;
-  };
+  using Layer = DecoderLayer<Scalar>;
+
   /// What a layer keeps for its backward pass. `norm1_in`, `norm2_in` are what was normalised.
   struct Saved {
     RowMatrix<Scalar> norm1_in, normed1, qkv, attended, log_sum, norm2_in, normed2, inner, active;
@@ -172,93 +154,17 @@ class Decoder {
 
   bool after() const { return architecture_.norm_order == NormOrder::after; }
 
-  /// Points the layers at the arrays. The order is that of `arrays(architecture_)`.
-  void bind() {
-    const Architecture& a = architecture_;
-    layers_.assign(static_cast<std::size_t>(a.layers),
-                   Layer{{}, {}, {}, {}, {}, {}, Attention<Scalar>(a, 0)});
-    for (Index i = 0; i < a.layers; ++i)
-      layers_[static_cast<std::size_t>(i)].attention = Attention<Scalar>(a, i);
-    for (std::size_t i = 0; i < stored_.size(); ++i) {
-      const ArraySpec& spec = stored_[i].spec;
-      Weight<Scalar>& weight = slot(spec);
-      weight = {stored_[i].value, gradients_.empty() ? nullptr : gradients_[i]};
-    }
-    const auto shape = [&](Linear<Scalar>& linear, Index in, Index out) {
-      linear.in = in, linear.out = out, linear.in_out = a.weights_in_out;
-    };
-    const auto epsilon = static_cast<Scalar>(a.norm_epsilon);
-    for (Layer& layer : layers_) {
-      shape(layer.qkv, a.width, 3 * a.width);
-      shape(layer.attention_out, a.width, a.width);
-      shape(layer.inner, a.width, a.inner);
-      shape(layer.outer, a.inner, a.width);
-      layer.norm1.epsilon = layer.norm2.epsilon = epsilon;
-    }
-    final_norm_.epsilon = epsilon;
-    shape(project_in_, a.embedding_width, a.width);
-    shape(project_out_, a.width, a.embedding_width);
-    if (a.tied_head) head_.weight = token_embedding_;
-    head_.vocabulary = a.vocabulary;
-    head_.width = a.embedding_width;
-  }
-
-  Weight<Scalar>& slot(const ArraySpec& spec) {
-    Layer& layer = layers_[static_cast<std::size_t>(spec.layer)];
-    switch (spec.role) {
-      case Role::token_embedding:
-        return token_embedding_;
-      case Role::position_embedding:
-        return position_embedding_;
-      case Role::project_in:
-        return project_in_.weight;
-      case Role::norm1_weight:
-        return layer.norm1.weight;
-      case Role::norm1_bias:
-        return layer.norm1.bias;
-      case Role::qkv_weight:
-        return layer.qkv.weight;
-      case Role::qkv_bias:
-        return layer.qkv.bias;
-      case Role::attention_out_weight:
-        return layer.attention_out.weight;
-      case Role::attention_out_bias:
-        return layer.attention_out.bias;
-      case Role::norm2_weight:
-        return layer.norm2.weight;
-      case Role::norm2_bias:
-        return layer.norm2.bias;
-      case Role::inner_weight:
-        return layer.inner.weight;
-      case Role::inner_bias:
-        return layer.inner.bias;
-      case Role::outer_weight:
-        return layer.outer.weight;
-      case Role::outer_bias:
-        return layer.outer.bias;
-      case Role::final_norm_weight:
-        return final_norm_.weight;
-      case Role::final_norm_bias:
-        return final_norm_.bias;
-      case Role::project_out:
-        return project_out_.weight;
-      case Role::head:
-        return head_.weight;
-    }
-    throw input_error("Decoder", "unknown role of an array");
-  }
-
   void allocate_gradients() {
     if (!gradients_.empty()) return;
     Index total = 0;
-    for (const StoredArray<Scalar>& array : stored_) total += size(array.spec);
+    for (const StoredArray<Scalar>& array : stored_) total += array.spec.size();
     gradient_memory_.setZero(total);
     Scalar* next = gradient_memory_.data();
     for (const StoredArray<Scalar>& array : stored_) {
       gradients_.push_back(next);
-      next += size(array.spec);
+      next += array.spec.size();
     }
-    bind();
+    weights_.bind(architecture_, stored_, gradients_);
   }
 
   /// Rows of embeddings: token, projected where the widths differ, plus position.
@@ -269,14 +175,14 @@ class Decoder {
     rows.resize(static_cast<Index>(tokens.size()), a.embedding_width);
     for (Index row = 0; row < rows.rows(); ++row) {
       rows.row(row) = ConstRowMap<Scalar>(
-          token_embedding_.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
+          weights_.token_embedding.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
           a.embedding_width);
     }
-    if (a.projects()) project_in_.forward(embedded, x, false, *threads_);
+    if (a.projects()) weights_.project_in.forward(embedded, x, false, *threads_);
     if (a.positions == Positions::rotary) return;
     for (Index row = 0; row < x.rows(); ++row) {
       const Index position = positions[static_cast<std::size_t>(row)] + a.position_offset;
-      x.row(row) += ConstRowMap<Scalar>(position_embedding_.value + position * a.width, 1, a.width);
+      x.row(row) += ConstRowMap<Scalar>(weights_.position_embedding.value + position * a.width, 1, a.width);
     }
   }
 
@@ -285,16 +191,17 @@ class Decoder {
     if (a.positions == Positions::learned) {
       for (Index row = 0; row < packing_.rows(); ++row) {
         const Index position = packing_.positions[static_cast<std::size_t>(row)] + a.position_offset;
-        RowMap<Scalar>(position_embedding_.gradient + position * a.width, 1, a.width) += d_x_.row(row);
+        RowMap<Scalar>(weights_.position_embedding.gradient + position * a.width, 1, a.width) +=
+            d_x_.row(row);
       }
     }
     RowMatrix<Scalar> d_tokens;
-    if (a.projects()) project_in_.backward(embedded_, d_x_, &d_tokens, false, *threads_);
+    if (a.projects()) weights_.project_in.backward(embedded_, d_x_, &d_tokens, false, *threads_);
     const RowMatrix<Scalar>& d = a.projects() ? d_tokens : d_x_;
     for (Index row = 0; row < packing_.rows(); ++row) {
-      RowMap<Scalar>(
-          token_embedding_.gradient + packing_.tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
-          a.embedding_width) += d.row(row);
+      RowMap<Scalar>(weights_.token_embedding.gradient +
+                         packing_.tokens[static_cast<std::size_t>(row)] * a.embedding_width,
+                     1, a.embedding_width) += d.row(row);
     }
   }
 
@@ -303,7 +210,7 @@ class Decoder {
   template <class Attend>
   void forward_layer(Index index, const std::vector<Index>& positions, RowMatrix<Scalar>& x, Saved& s,
                      const Attend& attend) const {
-    const Layer& layer = layers_[static_cast<std::size_t>(index)];
+    const Layer& layer = weights_.layers[static_cast<std::size_t>(index)];
     if (after()) {
       s.normed1 = x;
     } else {
@@ -339,7 +246,7 @@ class Decoder {
 
   /// d_x_ from the gradient of a layer's output to that of its input.
   void backward_layer(Index index, Saved& s) {
-    const Layer& layer = layers_[static_cast<std::size_t>(index)];
+    const Layer& layer = weights_.layers[static_cast<std::size_t>(index)];
     RowMatrix<Scalar> d_inner, d_normed, d_attended, d_qkv;
     if (after()) {
       RowMatrix<Scalar> d_sum = RowMatrix<Scalar>::Zero(d_x_.rows(), d_x_.cols());
@@ -372,12 +279,12 @@ class Decoder {
   /// Rows of the last layer to rows that meet the vocabulary.
   void to_head(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& normed, RowMatrix<Scalar>& out) const {
     if (architecture_.final_norm) {
-      final_norm_.forward(x, normed, *threads_);
+      weights_.final_norm.forward(x, normed, *threads_);
     } else {
       normed = x;
     }
     if (architecture_.projects()) {
-      project_out_.forward(normed, out, false, *threads_);
+      weights_.project_out.forward(normed, out, false, *threads_);
     } else {
       out = normed;
     }
@@ -386,13 +293,13 @@ class Decoder {
   RowMatrix<Scalar> from_head(RowMatrix<Scalar>& d_out) {
     RowMatrix<Scalar> d_normed;
     if (architecture_.projects()) {
-      project_out_.backward(head_normed_, d_out, &d_normed, false, *threads_);
+      weights_.project_out.backward(head_normed_, d_out, &d_normed, false, *threads_);
     } else {
       d_normed.swap(d_out);
     }
     if (!architecture_.final_norm) return d_normed;
     RowMatrix<Scalar> d = RowMatrix<Scalar>::Zero(d_normed.rows(), d_normed.cols());
-    final_norm_.backward(head_in_, d_normed, d, *threads_);
+    weights_.final_norm.backward(head_in_, d_normed, d, *threads_);
     return d;
   }
 
@@ -404,11 +311,7 @@ class Decoder {
   Eigen::Array<Scalar, Eigen::Dynamic, 1> gradient_memory_;
   std::vector<Scalar*> gradients_;
 
-  Weight<Scalar> token_embedding_, position_embedding_;
-  Linear<Scalar> project_in_, project_out_;
-  std::vector<Layer> layers_;
-  LayerNorm<Scalar> final_norm_;
-  VocabularyHead<Scalar> head_;
+  DecoderWeights<Scalar> weights_;
 
   // The last forward pass.
   bool has_forward_ = false;

@@ -119,8 +119,7 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
   }
   threads->for_each(static_cast<Index>(specs.size()), [&](Index i) {
     const auto& array = stored[static_cast<std::size_t>(i)];
-    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value,
-                                                                           Decoder<Scalar>::size(array.spec));
+    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value, array.spec.size());
     if (!values.isFinite().all()) {
       throw input_error(folder.string(),
                         fmt::format("the tensor {} has a value that is not finite", array.name));
@@ -146,7 +145,7 @@ Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::sha
   std::uint32_t number = 0;
   for (const ArraySpec& spec : arrays(a)) {
     Eigen::Array<Scalar, Eigen::Dynamic, 1>& values = memory->emplace_back();
-    values.setZero(Decoder<Scalar>::size(spec));
+    values.setZero(spec.size());
     const bool ends_branch = spec.role == Role::attention_out_weight || spec.role == Role::outer_weight;
     const double deviation = ends_branch ? 0.02 / std::sqrt(2.0 * static_cast<double>(a.layers)) : 0.02;
     const StreamName stream{.seed = seed, .purpose = Purpose::initialising, .sample = number++};

@@ -111,7 +111,7 @@ class KeyValueDecoding {
 
   void finish(const RowMatrix<Scalar>& x) {
     model_->to_head(x, normed_, head_);
-    model_->head_.logits(head_, logits_, *model_->threads_);
+    model_->weights_.head.logits(head_, logits_, *model_->threads_);
   }
 
   void fork(std::span<const Index> parents) {

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "eso/model/attention.hpp"
+#include "eso/model/vocabulary_head.hpp"
+
+namespace eso {
+
+/// Where a decoder's array lies and what it is called in files.
+template <class Scalar>
+struct StoredArray {
+  ArraySpec spec;
+  std::string name;
+  Scalar* value = nullptr;
+};
+
+/// The operations of one layer.
+template <class Scalar>
+struct DecoderLayer {
+  LayerNorm<Scalar> norm1, norm2;
+  Linear<Scalar> qkv, attention_out, inner, outer;
+  Attention<Scalar> attention;
+};
+
+/// The operations of a decoder, each pointing at its arrays.
+template <class Scalar>
+struct DecoderWeights {
+  Weight<Scalar> token_embedding, position_embedding;
+  Linear<Scalar> project_in, project_out;
+  std::vector<DecoderLayer<Scalar>> layers;
+  LayerNorm<Scalar> final_norm;
+  VocabularyHead<Scalar> head;
+
+  /// Points them at `stored`, which has the order of `arrays(a)`, and at their gradients where there are any.
+  void bind(const Architecture& a, const std::vector<StoredArray<Scalar>>& stored,
+            const std::vector<Scalar*>& gradients) {
+    layers.clear();
+    for (Index i = 0; i < a.layers; ++i) layers.push_back({{}, {}, {}, {}, {}, {}, Attention<Scalar>(a, i)});
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+      slot(stored[i].spec) = {stored[i].value, gradients.empty() ? nullptr : gradients[i]};
+    }
+    const auto shape = [&](Linear<Scalar>& linear, Index in, Index out) {
+      linear.in = in, linear.out = out, linear.in_out = a.weights_in_out;
+    };
+    const auto epsilon = static_cast<Scalar>(a.norm_epsilon);
+    for (DecoderLayer<Scalar>& layer : layers) {
+      shape(layer.qkv, a.width, 3 * a.width);
+      shape(layer.attention_out, a.width, a.width);
+      shape(layer.inner, a.width, a.inner);
+      shape(layer.outer, a.inner, a.width);
+      layer.norm1.epsilon = layer.norm2.epsilon = epsilon;
+    }
+    final_norm.epsilon = epsilon;
+    shape(project_in, a.embedding_width, a.width);
+    shape(project_out, a.width, a.embedding_width);
+    if (a.tied_head) head.weight = token_embedding;
+    head.vocabulary = a.vocabulary;
+    head.width = a.embedding_width;
+  }
+
+ private:
+  Weight<Scalar>& slot(const ArraySpec& spec) {
+    DecoderLayer<Scalar>& layer = layers[static_cast<std::size_t>(spec.layer)];
+    switch (spec.role) {
+      case Role::token_embedding:
+        return token_embedding;
+      case Role::position_embedding:
+        return position_embedding;
+      case Role::project_in:
+        return project_in.weight;
+      case Role::norm1_weight:
+        return layer.norm1.weight;
+      case Role::norm1_bias:
+        return layer.norm1.bias;
+      case Role::qkv_weight:
+        return layer.qkv.weight;
+      case Role::qkv_bias:
+        return layer.qkv.bias;
+      case Role::attention_out_weight:
+        return layer.attention_out.weight;
+      case Role::attention_out_bias:
+        return layer.attention_out.bias;
+      case Role::norm2_weight:
+        return layer.norm2.weight;
+      case Role::norm2_bias:
+        return layer.norm2.bias;
+      case Role::inner_weight:
+        return layer.inner.weight;
+      case Role::inner_bias:
+        return layer.inner.bias;
+      case Role::outer_weight:
+        return layer.outer.weight;
+      case Role::outer_bias:
+        return layer.outer.bias;
+      case Role::final_norm_weight:
+        return final_norm.weight;
+      case Role::final_norm_bias:
+        return final_norm.bias;
+      case Role::project_out:
+        return project_out.weight;
+      case Role::head:
+        return head.weight;
+    }
+    throw input_error("Decoder", "unknown role of an array");
+  }
+};
+
+}  // namespace eso
