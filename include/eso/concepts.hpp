@@ -25,11 +25,11 @@ namespace eso {
 /// Text to token ids and back.
 ///
 /// \par Operations
-/// | expression                      | result      | meaning |
-/// |---------------------------------|-------------|-----------------------------------------------------------|
-/// | `t.encode(text)`                | Tokens      | ids of the text, no special token added | |
-/// `t.decode(ids, skip_special)`   | std::string | the text, malformed bytes as U+FFFD, no clean-up of spaces
-/// | | `t.vocabulary_size()`           | Index       | highest id + 1 |
+/// | expression                    | result      | meaning                                              |
+/// |-------------------------------|-------------|------------------------------------------------------|
+/// | `t.encode(text)`              | Tokens      | ids of the text, no special token added              |
+/// | `t.decode(ids, skip_special)` | std::string | the text, malformed bytes as U+FFFD, spaces as they are |
+/// | `t.vocabulary_size()`         | Index       | highest id + 1                                       |
 ///
 /// \par Laws
 /// 1. `t.decode(t.encode(text), false)` is the (normalised) text, for every valid UTF-8 text.
@@ -50,11 +50,11 @@ concept Tokenizer = requires(const T& t, std::string_view text, std::span<const 
 /// Rows of text being continued one token at a time; what a `Generator` returns.
 ///
 /// \par Operations
-/// | expression                   | result                        | meaning |
-/// |------------------------------|-------------------------------|------------------------------------------------------|
-/// | `d.logits()`                 | row-major matrix (rows, V)    | of the token after each live row | |
-/// `d.advance(parents, tokens)` | nothing                       | new row i is old row `parents[i]` with
-/// `tokens[i]`   |
+/// | expression                   | result                     | meaning                             |
+/// |------------------------------|----------------------------|-------------------------------------|
+/// | `d.logits()`                 | row-major matrix (rows, V) | of the token after each live row    |
+/// | `d.advance(parents, tokens)` | nothing                    | new row i is old row `parents[i]`,  |
+/// |                              |                            | continued with `tokens[i]`          |
 ///
 /// A row may be the parent of several new rows (a prompt of its k samples) or of none (it is finished and
 /// leaves), so one call forks, continues and drops rows, and all live rows are one product.
@@ -150,15 +150,14 @@ struct LossResult {
 /// An objective: a pure function of the log-probabilities of the responses.
 ///
 /// \par Operation
-/// `l(batch, logp, totals)` with `logp` (N, R) gives a `LossResult`.
+/// `l(batch, logp, totals)` with `logp` (N, R) gives a `LossResult`. A loss that divides by a count of its
+/// own adds it in `l.count(batch, totals)`, see `totals_of`.
 ///
 /// \par Laws
 /// 1. Gradient: `d_logp` is the gradient of `value`.
 /// 2. Lengths: entries of `logp` beyond a response's length are not read, and get the gradient 0.
 /// 3. Order: permuting responses or prompts permutes `d_logp` and leaves `value`, up to rounding.
-/// 4. Split: with the totals of the whole, the values, gradients and parts of the parts of a batch are those
-/// of
-///    the whole.
+/// 4. Split: with the totals of the whole, the results of micro-batches add up to those of the whole.
 /// 5. Finite: log-probabilities down to -1e4 give finite results.
 ///
 /// \par Errors
@@ -177,9 +176,9 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 /// \par Operations
 /// | expression           | result       | meaning                                                          |
 /// |----------------------|--------------|------------------------------------------------------------------|
-/// | `m.log_probs(batch)` | (N, R), nats | log p(token t of response n given its prompt and tokens before t)
-/// | | `m.backward(d_logp)` | nothing      | adds d_logp * d log_probs / d parameters to the gradients | |
-/// `m.parameters()`     | a list       | the trainable arrays; `global_norm` and `zero_gradients` take it |
+/// | `m.log_probs(batch)` | (N, R), nats | log p(token t of response n given its prompt and tokens before)  |
+/// | `m.backward(d_logp)` | nothing      | adds d_logp * d log_probs / d parameters to the gradients        |
+/// | `m.parameters()`     | a list       | the trainable arrays; `global_norm` and `zero_gradients` take it |
 ///
 /// \par Laws
 /// 1. Range: entries are at most 0, and exactly 0 beyond the length of the response.
@@ -190,8 +189,9 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 /// 6. Order: permuting responses permutes the rows and changes nothing else, up to rounding.
 /// 7. Lengths: other responses, longer ones among them, change nothing, up to rounding.
 /// 8. Causal: a token's log-probability does not depend on the tokens after it.
-/// 9. Positions: a token's log-probability does depend on the tokens right before it, prompt and response
-/// alike.
+/// 9. Positions: a token's log-probability depends on the tokens right before it, prompt and response alike.
+/// 10. Boundary: tokens moved from a response's front to its prompt's end change nothing of the rest.
+/// 11. Ids: no id is special, the end of sequence neither; a response may hold any, anywhere.
 ///
 /// \par Errors
 /// `log_probs` throws `Error` for what `check(batch, V, context, ...)` refuses; `backward` if no `log_probs`
