@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -129,6 +130,7 @@ class FlagSet {
         throw eso::input_error(where, "is not a string");
       }
     } else if constexpr (std::is_integral_v<T>) {
+      if (node.is_string() && read_large(node.as_string()->get(), value)) return;
       if (!node.is_integer()) throw eso::input_error(where, "is not an integer");
       if (std::is_unsigned_v<T> && node.as_integer()->get() < 0) throw eso::input_error(where, "is negative");
       value = static_cast<T>(node.as_integer()->get());
@@ -139,12 +141,23 @@ class FlagSet {
     }
   }
 
+  /// Unsigned numbers that TOML's integers cannot hold stand as strings.
+  template <class T>
+  static bool read_large(const std::string& text, T& value) {
+    const char* last = text.data() + text.size();
+    const auto [end, fault] = std::from_chars(text.data(), last, value);
+    return std::is_unsigned_v<T> && fault == std::errc() && end == last;
+  }
+
   static std::string written(const std::string& value);
   static std::string written(bool value) { return value ? "true" : "false"; }
   template <class T>
     requires std::is_arithmetic_v<T>
   static std::string written(T value) {
     std::string text = fmt::format("{}", value);
+    if constexpr (std::is_unsigned_v<T>) {
+      if (value > static_cast<T>(std::numeric_limits<std::int64_t>::max())) return '"' + text + '"';
+    }
     if (std::is_floating_point_v<T> && text.find_first_of(".en") == std::string::npos) text += ".0";
     return text;
   }
