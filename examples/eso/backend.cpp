@@ -13,6 +13,7 @@ class EigenDecoding : public AnyDecoding::Interface {
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) override {
     decoding_.advance(parents, tokens);
   }
+  std::unique_ptr<Interface> copy() const override { return std::make_unique<EigenDecoding>(decoding_); }
 
  private:
   eso::KeyValueDecoding<float> decoding_;

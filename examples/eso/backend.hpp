@@ -24,12 +24,15 @@ class AnyDecoding {
     virtual ~Interface() = default;
     virtual const eso::RowMatrix<float>& logits() const = 0;
     virtual void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) = 0;
+    virtual std::unique_ptr<Interface> copy() const = 0;
   };
   explicit AnyDecoding(std::unique_ptr<Interface> held) : held_(std::move(held)) {}
   const eso::RowMatrix<float>& logits() const { return held_->logits(); }
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) {
     held_->advance(parents, tokens);
   }
+  /// Another one at the same place, to be continued in another way.
+  AnyDecoding copy() const { return AnyDecoding(held_->copy()); }
 
  private:
   std::unique_ptr<Interface> held_;

@@ -141,21 +141,19 @@ Evaluated evaluate_run(const CompareFlags& f, const std::filesystem::path& run, 
                        const std::string& title) {
   ModelFolder folder = open_model_folder(f.common.backend, run / "model", make_threads(f.common.threads));
   const std::vector<eso::Example> examples = evaluation_examples(f, folder.model, folder.needed_tokenizer());
-  EvaluationSettings settings{.temperatures = f.temperature,
-                              .seeds = f.seeds,
-                              .max_response_tokens = f.common.max_response_tokens,
-                              .batch_size = f.evaluation_batch_size,
-                              .title = title + "evaluation  "};
-  Evaluated evaluated{.temperatures = evaluate(folder.model, *folder.tokenizer, examples, settings),
-                      .curve = {},
+  std::vector<EvaluatedTemperature> results = evaluate(folder.model, *folder.tokenizer, examples,
+                                                       {.temperatures = f.temperature,
+                                                        .seeds = f.seeds,
+                                                        .curve = f.curve,
+                                                        .max_response_tokens = f.common.max_response_tokens,
+                                                        .batch_size = f.evaluation_batch_size,
+                                                        .title = title + "evaluation  "});
+  const auto split = results.begin() + static_cast<std::ptrdiff_t>(f.temperature.size());
+  Evaluated evaluated{.temperatures = {results.begin(), split},
+                      .curve = std::move(results),
                       .nll = 0,
                       .seconds = seconds,
                       .run = run};
-  settings.temperatures = f.curve;
-  settings.seeds = {f.seeds.front()};
-  settings.title = title + "curve  ";
-  evaluated.curve = evaluate(folder.model, *folder.tokenizer, examples, settings);
-  for (const EvaluatedTemperature& t : evaluated.temperatures) evaluated.curve.push_back(t);
   std::sort(evaluated.curve.begin(), evaluated.curve.end(),
             [](const auto& a, const auto& b) { return a.temperature > b.temperature; });
   evaluated.nll = reference_nll(folder.model, examples, f.evaluation_batch_size);

@@ -56,13 +56,19 @@ nlohmann::ordered_json EvaluatedTemperature::json() const {
 
 namespace {
 
+/// A model whose prompts are computed already: each `decode` continues from there.
+struct Prefilled {
+  const AnyModel& model;
+  AnyDecoding prompts;
+  AnyDecoding decode(std::span<const eso::Prompt>) const { return prompts.copy(); }
+  eso::TokenId end_of_sequence() const { return model.end_of_sequence(); }
+  eso::Index context_length() const { return model.context_length(); }
+};
+
 /// The responses of `examples`, appended to `pass`.
-void draw(const AnyModel& model, const eso::ByteLevelBpe& tokenizer, std::span<const eso::Example> examples,
-          const eso::Temperatures& sampler, EvaluatedSeed& pass) {
-  std::vector<eso::Prompt> prompts;
-  for (const eso::Example& example : examples) prompts.push_back({example.prompt, example.number});
-  const std::vector<eso::Response> drawn =
-      sampler(model, std::span<const eso::Prompt>(prompts), {.seed = pass.seed});
+void draw(const Prefilled& model, std::span<const eso::Prompt> prompts, const eso::ByteLevelBpe& tokenizer,
+          std::span<const eso::Example> examples, const eso::Temperatures& sampler, EvaluatedSeed& pass) {
+  const std::vector<eso::Response> drawn = sampler(model, prompts, {.seed = pass.seed});
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const eso::Response& response = drawn[i];
     EvaluatedResponse evaluated{.example = examples[i].number,
@@ -77,36 +83,48 @@ void draw(const AnyModel& model, const eso::ByteLevelBpe& tokenizer, std::span<c
   }
 }
 
+/// Empty passes for each temperature and seed; a greedy one is made once for all seeds.
+std::vector<EvaluatedTemperature> passes(const std::vector<double>& temperatures,
+                                         const std::vector<std::uint64_t>& seeds) {
+  std::vector<EvaluatedTemperature> results;
+  for (const double temperature : temperatures) {
+    EvaluatedTemperature& result = results.emplace_back();
+    result.temperature = temperature;
+    result.seeds = seeds;
+    for (const std::uint64_t seed : seeds) {
+      if (temperature > 0 || result.passes.empty()) result.passes.push_back({.seed = seed, .responses = {}});
+    }
+  }
+  return results;
+}
+
 }  // namespace
 
 std::vector<EvaluatedTemperature> evaluate(const AnyModel& model, const eso::ByteLevelBpe& tokenizer,
                                            std::span<const eso::Example> examples,
                                            const EvaluationSettings& settings) {
-  std::vector<EvaluatedTemperature> results;
-  std::int64_t passes = 0, done = 0;
-  for (const double t : settings.temperatures)
-    passes += t == 0 ? 1 : static_cast<std::int64_t>(settings.seeds.size());
-  const auto size = static_cast<std::size_t>(settings.batch_size);
-  const auto batches = static_cast<std::int64_t>((examples.size() + size - 1) / size);
-  Progress progress(settings.title, passes * batches, 0, std::max<std::int64_t>(1, passes * batches / 5));
-  for (const double temperature : settings.temperatures) {
-    EvaluatedTemperature result{.temperature = temperature, .seeds = settings.seeds, .passes = {}};
-    eso::Temperatures sampler{temperature};
-    sampler.max_tokens = settings.max_response_tokens;
-    sampler.top_k = settings.top_k;
-    sampler.top_p = settings.top_p;
-    sampler.between = check_signals;
-    for (const std::uint64_t seed : settings.seeds) {
-      EvaluatedSeed pass{.seed = seed, .responses = {}};
-      for (std::size_t first = 0; first < examples.size(); first += size) {
-        draw(model, tokenizer, examples.subspan(first, std::min(size, examples.size() - first)), sampler,
-             pass);
-        progress.show(++done, fmt::format("temperature {}, seed {}", temperature, seed));
-      }
-      result.passes.push_back(std::move(pass));
-      if (temperature == 0) break;  // greedy draws nothing
-    }
+  std::vector<EvaluatedTemperature> results = passes(settings.temperatures, settings.seeds);
+  for (EvaluatedTemperature& result : passes(settings.curve, {settings.seeds.front()}))
     results.push_back(std::move(result));
+  const auto size = static_cast<std::size_t>(settings.batch_size);
+  const std::size_t batches = (examples.size() + size - 1) / size;
+  Progress progress(settings.title, static_cast<std::int64_t>(batches), 0,
+                    std::max<std::int64_t>(1, static_cast<std::int64_t>(batches) / 4));
+  for (std::size_t batch = 0; batch < batches; ++batch) {
+    const auto some = examples.subspan(batch * size, std::min(size, examples.size() - batch * size));
+    std::vector<eso::Prompt> prompts;
+    for (const eso::Example& example : some) prompts.push_back({example.prompt, example.number});
+    const Prefilled prefilled{model, model.decode(prompts)};
+    for (EvaluatedTemperature& result : results) {
+      eso::Temperatures sampler{result.temperature};
+      sampler.max_tokens = settings.max_response_tokens;
+      sampler.top_k = settings.top_k;
+      sampler.top_p = settings.top_p;
+      sampler.between = check_signals;
+      for (EvaluatedSeed& pass : result.passes) draw(prefilled, prompts, tokenizer, some, sampler, pass);
+    }
+    progress.show(static_cast<std::int64_t>(batch) + 1,
+                  fmt::format("{} of {} examples", batch * size + some.size(), examples.size()));
   }
   return results;
 }

@@ -54,13 +54,15 @@ struct EvaluatedTemperature {
 struct EvaluationSettings {
   std::vector<double> temperatures = {1, 0};
   std::vector<std::uint64_t> seeds = {10, 20, 30, 40, 50};
+  std::vector<double> curve = {};  ///< further temperatures, with the first seed alone
   eso::Index max_response_tokens = 128, batch_size = 64, top_k = 0;
   double top_p = 1;
   std::string title = {};  ///< before each line of progress
 };
 
-/// Draws and scores responses to all examples at each temperature with each seed. Response streams are named
-/// by (seed, step 0, the example's number, sample 0).
+/// Draws and scores responses to all examples at each temperature with each seed; those of the curve come
+/// last. Response streams are named by (seed, step 0, the example's number, sample 0). A prompt is computed
+/// once for all of its responses.
 std::vector<EvaluatedTemperature> evaluate(const AnyModel& model, const eso::ByteLevelBpe& tokenizer,
                                            std::span<const eso::Example> examples,
                                            const EvaluationSettings& settings);

@@ -14,7 +14,8 @@ namespace eso {
 ///
 /// The keys and values of a prompt are computed and kept once, however many rows continue it; a row keeps
 /// those of its own tokens. Each step is one product a weight matrix over all live rows, and one product a
-/// head and prompt over the rows that share it. The decoder must outlive this and keep its weights.
+/// head and prompt over the rows that share it. A copy goes its own way from where this one stands. The
+/// decoder must outlive this and keep its weights.
 template <class Scalar>
 class KeyValueDecoding {
  public:
@@ -98,6 +99,7 @@ class KeyValueDecoding {
       });
     }
     finish(x(packing.head_rows, Eigen::all));
+    saved_ = {};  // as large as the prompts, and what follows needs a row each
   }
 
   /// Copies a head's columns of `saved_.qkv` for all heads: (rows, H).
