@@ -37,14 +37,15 @@ class Attention {
     return static_cast<Scalar>(scale);
   }
 
-  /// `qkv` (rows, 3H) to `out` (rows, H) and `log_sum` (rows, heads), which the backward pass needs.
-  void forward(const Packing& packing, const RowMatrix<Scalar>& qkv, RowMatrix<Scalar>& out,
+  /// `qkv` (rows, 3H) to `out` (rows, H) and `log_sum` (rows, heads), which the backward pass needs. With
+  /// `last_rows` the rows of prompts but for the last of each are left out: their `out` means nothing.
+  void forward(const Packing& packing, bool last_rows, const RowMatrix<Scalar>& qkv, RowMatrix<Scalar>& out,
                RowMatrix<Scalar>& log_sum, Threads& threads) const {
     out.resize(qkv.rows(), heads_ * width_);
     log_sum.resize(qkv.rows(), heads_);
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> scores;
-      for_blocks(group, [&](const Block& b) {
+      for_blocks(group, last_rows, [&](const Block& b) {
         compute_scores(qkv, h, b, scores);
         for (const Piece& piece : b.pieces) {
           for (Index row = piece.begin; row < piece.end; ++row) {
@@ -72,14 +73,14 @@ class Attention {
     });
   }
 
-  /// The gradient of `qkv` from that of `out`.
-  void backward(const Packing& packing, const RowMatrix<Scalar>& qkv, const RowMatrix<Scalar>& out,
-                const RowMatrix<Scalar>& log_sum, const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv,
-                Threads& threads) const {
+  /// The gradient of `qkv` from that of `out`, `last_rows` as it was in the forward pass.
+  void backward(const Packing& packing, bool last_rows, const RowMatrix<Scalar>& qkv,
+                const RowMatrix<Scalar>& out, const RowMatrix<Scalar>& log_sum,
+                const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv, Threads& threads) const {
     d_qkv.setZero(qkv.rows(), qkv.cols());
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> p, d_p;
-      for_blocks(group,
+      for_blocks(group, last_rows,
                  [&](const Block& b) { backward_block(b, h, qkv, out, log_sum, d_out, d_qkv, p, d_p); });
     });
   }
@@ -113,8 +114,9 @@ class Attention {
   }
 
   template <class Body>
-  static void for_blocks(const Packing::Group& group, const Body& body) {
-    for (Index begin = group.prompt.begin; begin < group.prompt.end; begin += block) {
+  static void for_blocks(const Packing::Group& group, bool last_rows, const Body& body) {
+    for (Index begin = last_rows ? group.prompt.end - 1 : group.prompt.begin; begin < group.prompt.end;
+         begin += block) {
       const Index end = std::min(group.prompt.end, begin + block);
       body(Block{begin, end, group.prompt.begin, 0, {{begin, end, group.prompt.begin}}});
     }

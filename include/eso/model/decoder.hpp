@@ -24,7 +24,7 @@ class KeyValueDecoding;
 ///
 /// One decoder computes every `Architecture`. A batch is one block of rows (`Packing`): a prompt is computed
 /// once for all its responses, each weight matrix is one product forward and two backward, only rows whose
-/// next token is asked for reach the vocabulary, and no (tokens, V) or (rows, rows) array exists.
+/// next token is asked for leave the last layer's attention, and no (tokens, V) or (rows, rows) array exists.
 ///
 /// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is
 /// first asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`; of one layer alone
@@ -65,12 +65,12 @@ class Decoder {
     embed(packing_.tokens, packing_.positions, x_, embedded_);
     for (Index layer = 0; layer < architecture_.layers; ++layer) {
       Saved& saved = saved_[keeps_for_backward ? static_cast<std::size_t>(layer) : 0];
-      forward_layer(layer, packing_.positions, x_, saved, [&](const Attention<Scalar>& attention) {
-        attention.forward(packing_, saved.qkv, saved.attended, saved.log_sum, *threads_);
+      const std::vector<Index>* rows = last(layer) ? &packing_.head_rows : nullptr;
+      forward_layer(layer, packing_.positions, rows, x_, saved, [&](const Attention<Scalar>& attention) {
+        attention.forward(packing_, last(layer), saved.qkv, saved.attended, saved.log_sum, *threads_);
       });
     }
-    head_in_ = x_(packing_.head_rows, Eigen::all);
-    to_head(head_in_, head_normed_, head_out_);
+    to_head(x_, head_normed_, head_out_);
     logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
     weights_.head.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
     has_forward_ = keeps_for_backward;
@@ -89,11 +89,7 @@ class Decoder {
     allocate_gradients();
     RowMatrix<Scalar> d_head;
     weights_.head.backward(head_out_, packing_.targets, d_logp, head_log_sum_, d_head, *threads_);
-    RowMatrix<Scalar> d_rows = from_head(d_head);
-    d_x_.setZero(packing_.rows(), architecture_.width);
-    for (std::size_t i = 0; i < packing_.head_rows.size(); ++i) {
-      d_x_.row(packing_.head_rows[i]) = d_rows.row(static_cast<Index>(i));
-    }
+    d_x_ = from_head(d_head);
     for (Index layer = architecture_.layers; layer-- > 0;) {
       backward_layer(layer, saved_[static_cast<std::size_t>(layer)]);
     }
@@ -149,7 +145,8 @@ class Decoder {
 
   /// What a layer keeps for its backward pass. `norm1_in`, `norm2_in` are what was normalised.
   struct Saved {
-    RowMatrix<Scalar> norm1_in, normed1, qkv, attended, log_sum, norm2_in, normed2, inner, active;
+    RowMatrix<Scalar> norm1_in, normed1, qkv, attended, attended_rows, log_sum, norm2_in, normed2, inner,
+        active;
   };
 
   bool after() const { return architecture_.norm_order == NormOrder::after; }
@@ -205,11 +202,13 @@ class Decoder {
     }
   }
 
-  /// x becomes the layer's output. `s` holds everything the backward pass reads; `attend` makes `s.attended`
-  /// from `s.qkv`.
+  bool last(Index layer) const { return layer + 1 == architecture_.layers; }
+
+  /// x becomes the layer's output, of these `rows` alone where they are given. `s` holds everything the
+  /// backward pass reads; `attend` makes `s.attended` from `s.qkv`.
   template <class Attend>
-  void forward_layer(Index index, const std::vector<Index>& positions, RowMatrix<Scalar>& x, Saved& s,
-                     const Attend& attend) const {
+  void forward_layer(Index index, const std::vector<Index>& positions, const std::vector<Index>* rows,
+                     RowMatrix<Scalar>& x, Saved& s, const Attend& attend) const {
     const Layer& layer = weights_.layers[static_cast<std::size_t>(index)];
     if (after()) {
       s.normed1 = x;
@@ -221,19 +220,30 @@ class Decoder {
     if (architecture_.positions == Positions::rotary)
       rotate(architecture_, positions, false, s.qkv, *threads_);
     attend(layer.attention);
-    layer.attention_out.forward(s.attended, x, true, *threads_);
-    feed_forward(layer, x, s);
+    if (rows) {
+      x = RowMatrix<Scalar>(x(*rows, Eigen::all));
+      s.attended_rows = s.attended(*rows, Eigen::all);
+      if (architecture_.parallel_residual) s.norm2_in = s.norm1_in(*rows, Eigen::all);
+    }
+    layer.attention_out.forward(rows ? s.attended_rows : s.attended, x, true, *threads_);
+    feed_forward(layer, x, s, rows != nullptr);
+  }
+
+  /// What the second normalisation is of: in a parallel residual the same as the first, unless rows were
+  /// chosen.
+  const RowMatrix<Scalar>& norm2_in(const Saved& s, bool rows_chosen) const {
+    return architecture_.parallel_residual && !rows_chosen ? s.norm1_in : s.norm2_in;
   }
 
   /// The second half of a layer, from x = input + attention.
-  void feed_forward(const Layer& layer, RowMatrix<Scalar>& x, Saved& s) const {
+  void feed_forward(const Layer& layer, RowMatrix<Scalar>& x, Saved& s, bool rows_chosen) const {
     if (after()) {
       s.norm1_in = x;
       layer.norm1.forward(s.norm1_in, x, *threads_);
       s.normed2 = x;
     } else {
       if (!architecture_.parallel_residual) s.norm2_in = x;
-      layer.norm2.forward(architecture_.parallel_residual ? s.norm1_in : s.norm2_in, s.normed2, *threads_);
+      layer.norm2.forward(norm2_in(s, rows_chosen), s.normed2, *threads_);
     }
     layer.inner.forward(s.normed2, s.inner, false, *threads_);
     activate(architecture_.activation, s.inner, s.active, *threads_);
@@ -263,17 +273,33 @@ class Decoder {
       d_x_.swap(d_sum);
     } else if (architecture_.parallel_residual) {
       d_parallel.setZero(d_x_.rows(), d_x_.cols());
-      layer.norm2.backward(s.norm1_in, d_normed, d_parallel, *threads_);
+      layer.norm2.backward(norm2_in(s, last(index)), d_normed, d_parallel, *threads_);
     } else {
       layer.norm2.backward(s.norm2_in, d_normed, d_x_, *threads_);
     }
-    layer.attention_out.backward(s.attended, d_x_, &d_attended, false, *threads_);
-    layer.attention.backward(packing_, s.qkv, s.attended, s.log_sum, d_attended, d_qkv, *threads_);
+    layer.attention_out.backward(last(index) ? s.attended_rows : s.attended, d_x_, &d_attended, false,
+                                 *threads_);
+    if (last(index)) {
+      scatter(d_x_);
+      scatter(d_attended);
+      if (d_parallel.cols() > 0) scatter(d_parallel);
+    }
+    layer.attention.backward(packing_, last(index), s.qkv, s.attended, s.log_sum, d_attended, d_qkv,
+                             *threads_);
     if (architecture_.positions == Positions::rotary)
       rotate(architecture_, packing_.positions, true, d_qkv, *threads_);
     layer.qkv.backward(s.normed1, d_qkv, after() ? &d_x_ : &d_normed, after(), *threads_);
     if (!after()) layer.norm1.backward(s.norm1_in, d_normed, d_x_, *threads_);
-    if (d_parallel.size() > 0) d_x_ += d_parallel;
+    if (d_parallel.cols() > 0) d_x_ += d_parallel;
+  }
+
+  /// Rows of the head back to where they stand among all rows.
+  void scatter(RowMatrix<Scalar>& rows) const {
+    RowMatrix<Scalar> all = RowMatrix<Scalar>::Zero(packing_.rows(), rows.cols());
+    for (std::size_t i = 0; i < packing_.head_rows.size(); ++i) {
+      all.row(packing_.head_rows[i]) = rows.row(static_cast<Index>(i));
+    }
+    rows.swap(all);
   }
 
   /// Rows of the last layer to rows that meet the vocabulary.
@@ -299,7 +325,7 @@ class Decoder {
     }
     if (!architecture_.final_norm) return d_normed;
     RowMatrix<Scalar> d = RowMatrix<Scalar>::Zero(d_normed.rows(), d_normed.cols());
-    weights_.final_norm.backward(head_in_, d_normed, d, *threads_);
+    weights_.final_norm.backward(x_, d_normed, d, *threads_);
     return d;
   }
 
@@ -316,7 +342,7 @@ class Decoder {
   // The last forward pass.
   bool has_forward_ = false;
   Packing packing_;
-  RowMatrix<Scalar> embedded_, x_, d_x_, head_in_, head_normed_, head_out_;
+  RowMatrix<Scalar> embedded_, x_, d_x_, head_normed_, head_out_;
   std::vector<Saved> saved_;
   std::vector<double> head_log_sum_;
   LogProbs logp_;

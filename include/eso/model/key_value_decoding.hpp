@@ -62,7 +62,7 @@ class KeyValueDecoding {
     RowMatrix<Scalar> x, embedded;
     model_->embed(fed, positions, x, embedded);
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
-      model_->forward_layer(layer, positions, x, saved_,
+      model_->forward_layer(layer, positions, nullptr, x, saved_,
                             [&](const Attention<Scalar>& a) { attend(layer, a); });
     }
     for (Row& row : rows_) ++row.length;
@@ -92,13 +92,15 @@ class KeyValueDecoding {
     keys_.resize(static_cast<std::size_t>(model_->architecture().layers));
     values_.resize(keys_.size());
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
-      model_->forward_layer(layer, packing.positions, x, saved_, [&](const Attention<Scalar>& a) {
-        a.forward(packing, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
+      const bool last = model_->last(layer);
+      const std::vector<Index>* rows = last ? &packing.head_rows : nullptr;
+      model_->forward_layer(layer, packing.positions, rows, x, saved_, [&](const Attention<Scalar>& a) {
+        a.forward(packing, last, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
         take_columns(a, [&](Index h) { return a.key_column(h); }, keys_[static_cast<std::size_t>(layer)]);
         take_columns(a, [&](Index h) { return a.value_column(h); }, values_[static_cast<std::size_t>(layer)]);
       });
     }
-    finish(x(packing.head_rows, Eigen::all));
+    finish(x);
     saved_ = {};  // as large as the prompts, and what follows needs a row each
   }
 
