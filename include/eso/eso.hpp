@@ -53,6 +53,7 @@
 #include "eso/model/layers.hpp"
 #include "eso/model/mapped_file.hpp"
 #include "eso/model/packing.hpp"
+#include "eso/model/product.hpp"
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_header.hpp"
 #include "eso/model/safetensors_writer.hpp"

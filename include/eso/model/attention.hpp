@@ -61,13 +61,13 @@ class Attention {
         }
         auto o = out.block(b.begin, h * width_, b.rows(), width_);
         if (b.shared > 0) {
-          o.noalias() = scores.leftCols(b.shared) * values(qkv, h, b.prefix, b.shared);
+          product(scores.leftCols(b.shared), values(qkv, h, b.prefix, b.shared), o);
         } else {
           o.setZero();
         }
         for (const Piece& piece : b.pieces) {
-          o.middleRows(piece.begin - b.begin, piece.end - piece.begin).noalias() +=
-              own_part(scores, b, piece) * values(qkv, h, piece.segment, piece.end - piece.segment);
+          product(own_part(scores, b, piece), values(qkv, h, piece.segment, piece.end - piece.segment),
+                  o.middleRows(piece.begin - b.begin, piece.end - piece.begin), true);
         }
       });
     });
@@ -165,13 +165,13 @@ class Attention {
                       RowMatrix<Scalar>& scores) const {
     scores.resize(b.rows(), width_of(b));
     if (b.shared > 0) {
-      scores.leftCols(b.shared).noalias() =
-          scale_ * queries(qkv, h, b.begin, b.rows()) * keys(qkv, h, b.prefix, b.shared).transpose();
+      product(queries(qkv, h, b.begin, b.rows()), keys(qkv, h, b.prefix, b.shared).transpose(),
+              scores.leftCols(b.shared), false, scale_);
     }
     for (const Piece& piece : b.pieces) {
-      own_part(scores, b, piece).noalias() =
-          scale_ * queries(qkv, h, piece.begin, piece.end - piece.begin) *
-          keys(qkv, h, piece.segment, piece.end - piece.segment).transpose();
+      product(queries(qkv, h, piece.begin, piece.end - piece.begin),
+              keys(qkv, h, piece.segment, piece.end - piece.segment).transpose(), own_part(scores, b, piece),
+              false, scale_);
     }
   }
 
@@ -187,11 +187,12 @@ class Attention {
     };
     compute_scores(qkv, h, b, p);
     d_p.resize(rows, p.cols());
-    if (b.shared > 0) d_p.leftCols(b.shared).noalias() = d_o * values(qkv, h, b.prefix, b.shared).transpose();
+    if (b.shared > 0) {
+      product(d_o, values(qkv, h, b.prefix, b.shared).transpose(), d_p.leftCols(b.shared));
+    }
     for (const Piece& piece : b.pieces) {
-      own_part(d_p, b, piece).noalias() =
-          d_o.middleRows(piece.begin - b.begin, piece.end - piece.begin) *
-          values(qkv, h, piece.segment, piece.end - piece.segment).transpose();
+      product(d_o.middleRows(piece.begin - b.begin, piece.end - piece.begin),
+              values(qkv, h, piece.segment, piece.end - piece.segment).transpose(), own_part(d_p, b, piece));
       for (Index row = piece.begin; row < piece.end; ++row) {
         const Index own = row - piece.segment + 1, count = b.shared + own;
         auto line = p.row(row - b.begin).array();
@@ -206,19 +207,19 @@ class Attention {
     // p holds the probabilities, d_p the gradient of the unscaled scores.
     auto d_q = gradient(query_column(h), b.begin, rows);
     if (b.shared > 0) {
-      d_q.noalias() += d_p.leftCols(b.shared) * keys(qkv, h, b.prefix, b.shared);
-      gradient(key_column(h), b.prefix, b.shared).noalias() +=
-          d_p.leftCols(b.shared).transpose() * queries(qkv, h, b.begin, rows);
-      gradient(value_column(h), b.prefix, b.shared).noalias() += p.leftCols(b.shared).transpose() * d_o;
+      product(d_p.leftCols(b.shared), keys(qkv, h, b.prefix, b.shared), d_q, true);
+      product(d_p.leftCols(b.shared).transpose(), queries(qkv, h, b.begin, rows),
+              gradient(key_column(h), b.prefix, b.shared), true);
+      product(p.leftCols(b.shared).transpose(), d_o, gradient(value_column(h), b.prefix, b.shared), true);
     }
     for (const Piece& piece : b.pieces) {
       const Index first = piece.begin - b.begin, count = piece.end - piece.begin,
                   own = piece.end - piece.segment;
-      d_q.middleRows(first, count).noalias() += own_part(d_p, b, piece) * keys(qkv, h, piece.segment, own);
-      gradient(key_column(h), piece.segment, own).noalias() +=
-          own_part(d_p, b, piece).transpose() * queries(qkv, h, piece.begin, count);
-      gradient(value_column(h), piece.segment, own).noalias() +=
-          own_part(p, b, piece).transpose() * d_o.middleRows(first, count);
+      product(own_part(d_p, b, piece), keys(qkv, h, piece.segment, own), d_q.middleRows(first, count), true);
+      product(own_part(d_p, b, piece).transpose(), queries(qkv, h, piece.begin, count),
+              gradient(key_column(h), piece.segment, own), true);
+      product(own_part(p, b, piece).transpose(), d_o.middleRows(first, count),
+              gradient(value_column(h), piece.segment, own), true);
     }
   }
 

@@ -181,9 +181,8 @@ class KeyValueDecoding {
     const auto queries = saved_.qkv.block(begin, a.query_column(h), end - begin, w);
     auto out = saved_.attended.block(begin, h * w, end - begin, w);
     RowMatrix<Scalar> scores(end - begin, shared);
-    scores.noalias() =
-        a.scale() * queries *
-        keys_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose();
+    product(queries, keys_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose(),
+            scores, false, a.scale());
     for (Index i = 0; i < end - begin; ++i) {
       Row& row = rows_[static_cast<std::size_t>(begin + i)];
       const Index count = row.length + 1;
@@ -201,7 +200,8 @@ class KeyValueDecoding {
       scores.row(i) /= sum;
       out.row(i).noalias() = (own_score / sum) * values;
     }
-    out.noalias() += scores * values_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w);
+    product(scores, values_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w), out,
+            true);
   }
 
   const Decoder<Scalar>* model_;

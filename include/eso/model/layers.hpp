@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "eso/model/architecture.hpp"
+#include "eso/model/product.hpp"
 #include "eso/threads.hpp"
 
 namespace eso {
@@ -49,17 +50,13 @@ struct Linear {
     if (!add) y.resize(x.rows(), out);
     const auto part = [&](Index row, Index rows, Index column, Index columns) {
       auto block = y.block(row, column, rows, columns);
-      const auto product = [&](const auto& w) {
-        if (add) {
-          block.noalias() += x.middleRows(row, rows) * w;
-        } else {
-          block.noalias() = x.middleRows(row, rows) * w;
-        }
-      };
+      const auto rows_of_x = x.middleRows(row, rows);
       if (in_out) {
-        product(ConstRowMap<Scalar>(weight.value, in, out).middleCols(column, columns));
+        product(rows_of_x, ConstRowMap<Scalar>(weight.value, in, out).middleCols(column, columns), block,
+                add);
       } else {
-        product(ConstRowMap<Scalar>(weight.value, out, in).middleRows(column, columns).transpose());
+        product(rows_of_x, ConstRowMap<Scalar>(weight.value, out, in).middleRows(column, columns).transpose(),
+                block, add);
       }
       if (bias.value) {
         block.rowwise() +=
@@ -80,28 +77,22 @@ struct Linear {
     if (d_x) {
       threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) {
         auto block = d_x->middleRows(begin, end - begin);
-        const auto product = [&](const auto& w) {
-          if (add) {
-            block.noalias() += d_y.middleRows(begin, end - begin) * w;
-          } else {
-            block.noalias() = d_y.middleRows(begin, end - begin) * w;
-          }
-        };
+        const auto rows = d_y.middleRows(begin, end - begin);
         if (in_out) {
-          product(ConstRowMap<Scalar>(weight.value, in, out).transpose());
+          product(rows, ConstRowMap<Scalar>(weight.value, in, out).transpose(), block, add);
         } else {
-          product(ConstRowMap<Scalar>(weight.value, out, in));
+          product(rows, ConstRowMap<Scalar>(weight.value, out, in), block, add);
         }
       });
     }
     threads.for_ranges(out, 64, [&](Index begin, Index end) {
       const auto d_columns = d_y.middleCols(begin, end - begin);
       if (in_out) {
-        RowMap<Scalar>(weight.gradient, in, out).middleCols(begin, end - begin).noalias() +=
-            x.transpose() * d_columns;
+        product(x.transpose(), d_columns,
+                RowMap<Scalar>(weight.gradient, in, out).middleCols(begin, end - begin), true);
       } else {
-        RowMap<Scalar>(weight.gradient, out, in).middleRows(begin, end - begin).noalias() +=
-            d_columns.transpose() * x;
+        product(d_columns.transpose(), x,
+                RowMap<Scalar>(weight.gradient, out, in).middleRows(begin, end - begin), true);
       }
       if (bias.value) {
         Eigen::Map<Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.gradient + begin, end - begin) +=

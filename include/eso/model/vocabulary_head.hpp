@@ -102,10 +102,9 @@ class VocabularyHead {
             }
           }
         }
-        d.middleRows(row, count).noalias() +=
-            factor() * (logits * ConstRowMap<Scalar>(weight.value + v * width, columns, width));
-        RowMap<Scalar>(weight.gradient + v * width, columns, width).noalias() +=
-            factor() * (logits.transpose() * x.middleRows(row, count));
+        product(logits, rows_of(v, columns), d.middleRows(row, count), true, factor());
+        product(logits.transpose(), x.middleRows(row, count),
+                RowMap<Scalar>(weight.gradient + v * width, columns, width), true, factor());
       });
     });
     d_x = d_parts[0];
@@ -116,13 +115,16 @@ class VocabularyHead {
   void logits(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& out, Threads& threads) const {
     out.resize(x.rows(), vocabulary);
     threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
-      out.middleCols(begin, end - begin).noalias() =
-          factor() * (x * ConstRowMap<Scalar>(weight.value + begin * width, end - begin, width).transpose());
+      product(x, rows_of(begin, end - begin).transpose(), out.middleCols(begin, end - begin), false,
+              factor());
     });
   }
 
  private:
   Scalar factor() const { return static_cast<Scalar>(1 / temperature); }
+
+  /// Rows of E.
+  ConstRowMap<Scalar> rows_of(Index v, Index count) const { return {weight.value + v * width, count, width}; }
 
   template <class Body>
   void for_tiles(Index part, Index parts, Index rows, const Body& body) const {
@@ -136,8 +138,7 @@ class VocabularyHead {
   void compute_logits(const RowMatrix<Scalar>& x, Index v, Index columns, Index row, Index count,
                       RowMatrix<Scalar>& logits) const {
     logits.resize(count, columns);
-    logits.noalias() = factor() * (x.middleRows(row, count) *
-                                   ConstRowMap<Scalar>(weight.value + v * width, columns, width).transpose());
+    product(x.middleRows(row, count), rows_of(v, columns).transpose(), logits, false, factor());
   }
 
   /// Where the targets of each row begin, with one entry more than rows.

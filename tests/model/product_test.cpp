@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "eso/model/product.hpp"
+
+#include <Eigen/Core>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "eso/random.hpp"
+
+namespace {
+
+using eso::Index;
+using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+RowMajor random(Index rows, Index columns, std::uint64_t seed) {
+  RowMajor m(rows, columns);
+  for (Index i = 0; i < m.size(); ++i) {
+    m.data()[i] = static_cast<float>(
+        eso::normal({.seed = seed, .purpose = eso::Purpose::perturbing}, static_cast<std::uint64_t>(i)));
+  }
+  return m;
+}
+
+/// The largest distance of `c` from before + factor * a b in double, in units of sqrt(k).
+template <class A, class B>
+double distance(const RowMajor& c, const RowMajor& before, const A& a, const B& b, double factor) {
+  const Eigen::MatrixXd exact =
+      before.cast<double>() + factor * (a.template cast<double>() * b.template cast<double>());
+  if (c.size() == 0) return 0;
+  return (c.cast<double>() - exact).cwiseAbs().maxCoeff() / std::sqrt(std::max<double>(1, double(a.cols())));
+}
+
+struct Size {
+  Index m, n, k;
+};
+
+// Around every border: of registers (3, 6, 12 rows; 32, 64, 128 columns), of blocks (192 rows, 1024 columns,
+// depth 384).
+const Size sizes[] = {{1, 1, 1},      {1, 300, 5},    {2, 129, 64},  {3, 128, 385},
+                      {4, 31, 7},     {6, 65, 384},   {7, 64, 33},   {12, 32, 1},
+                      {13, 33, 100},  {48, 96, 50},   {49, 70, 51},  {191, 5, 9},
+                      {193, 33, 385}, {5, 1030, 769}, {60, 1056, 3}, {25, 1023, 400}};
+
+}  // namespace
+
+TEST_CASE("a product of floats is that of doubles up to rounding, whatever the sizes and layouts") {
+  for (const auto& [m, n, k] : sizes) {
+    INFO(m << " x " << n << " x " << k);
+    const RowMajor a = random(m, k, 1), b = random(k, n, 2), at = a.transpose(), bt = b.transpose();
+    const RowMajor before = random(m, n, 3);
+    for (const bool add : {false, true}) {
+      const RowMajor start = add ? before : RowMajor(RowMajor::Zero(m, n));
+      for (const float factor : {1.0F, -0.37F}) {
+        const auto check = [&](const auto& left, const auto& right) {
+          RowMajor c = before;
+          eso::product(left, right, c, add, factor);
+          CHECK(distance(c, start, a, b, factor) < 4e-6);
+        };
+        check(a, b);
+        check(at.transpose(), b);
+        check(a, bt.transpose());
+        check(at.transpose(), bt.transpose());
+      }
+    }
+  }
+}
+
+TEST_CASE("a product writes into its block of a larger matrix and nowhere else") {
+  const RowMajor a = random(20, 30, 1), b = random(40, 50, 2), before = random(17, 60, 3);
+  RowMajor c = before;
+  eso::product(a.block(3, 4, 9, 21), b.block(5, 6, 21, 37), c.block(2, 10, 9, 37));
+  RowMajor expected = before;
+  expected.block(2, 10, 9, 37) = a.block(3, 4, 9, 21) * b.block(5, 6, 21, 37);
+  CHECK((c - expected).cwiseAbs().maxCoeff() < 2e-5);
+  c.block(2, 10, 9, 37) = before.block(2, 10, 9, 37);
+  CHECK(c == before);
+}
+
+TEST_CASE("a row or column of a product does not depend on those computed with it, bit for bit") {
+  const Index m = 70, n = 200, k = 500;
+  const RowMajor a = random(m, k, 1), b = random(k, n, 2), bt = b.transpose();
+  RowMajor whole(m, n), whole_t(m, n);
+  eso::product(a, b, whole);
+  eso::product(a, bt.transpose(), whole_t);
+  CHECK(whole == whole_t);
+  for (const auto& [row, rows] : {std::pair<Index, Index>{0, 1}, {5, 2}, {11, 4}, {30, 13}, {20, 50}}) {
+    for (const auto& [column, columns] : {std::pair<Index, Index>{0, 200}, {7, 1}, {64, 33}, {3, 130}}) {
+      RowMajor part(rows, columns);
+      eso::product(a.middleRows(row, rows), b.middleCols(column, columns), part);
+      CHECK(part == whole.block(row, column, rows, columns));
+    }
+  }
+}
+
+TEST_CASE("a product without an inner dimension is zero, and one without rows or columns is nothing") {
+  RowMajor c = random(3, 4, 1);
+  eso::product(RowMajor(3, 0), RowMajor(0, 4), c);
+  CHECK(c == RowMajor::Zero(3, 4));
+  RowMajor none(0, 4);
+  eso::product(RowMajor(0, 5), random(5, 4, 1), none);
+  none.resize(3, 0);
+  eso::product(random(3, 5, 1), RowMajor(5, 0), none);
+}
+
+TEST_CASE("a product carries what is not finite") {
+  RowMajor a = random(20, 30, 1), b = random(30, 40, 2), c(20, 40);
+  a(7, 3) = std::numeric_limits<float>::infinity();
+  eso::product(a, b, c);
+  CHECK(!c.row(7).array().isFinite().any());
+  CHECK(c.row(6).allFinite());
+}
