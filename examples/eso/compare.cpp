@@ -65,7 +65,7 @@ std::string shared_key(TrainFlags flags, std::uint64_t seed) {
   flags.eso_sample_reduce = none.eso_sample_reduce;
   flags.eso_batch_reduce = none.eso_batch_reduce;
   flags.eso_min_mean_reward = none.eso_min_mean_reward;
-  flags.eso_without_eos = none.eso_without_eos;
+  flags.eso_include_eos = none.eso_include_eos;
   flags.eso_sigma = none.eso_sigma;
   return config_of(flags);
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <system_error>
 
 #include "compare.hpp"
 #include "eso/data/formats.hpp"
@@ -175,8 +176,21 @@ Json settings_record(const CompareFlags& f) {
           {"common", config_of(common)}};
 }
 
+/// What an arm is to read must be there before the first one trains.
+void check_inputs(const std::vector<ComparedArm>& arms) {
+  std::error_code error;
+  for (const ComparedArm& arm : arms) {
+    if (!std::filesystem::is_directory(arm.flags.model, error))
+      throw eso::input_error(arm.flags.model, "no such model folder");
+    for (const std::string& file : arm.flags.data) {
+      if (!std::filesystem::exists(file, error)) throw eso::input_error(file, "no such file");
+    }
+  }
+}
+
 void compare(const CompareFlags& f) {
   const std::vector<ComparedArm> arms = arms_of(f);
+  check_inputs(arms);
   const std::filesystem::path directory = f.common.output;
   {
     // Refuse what cannot be evaluated before hours of training.
@@ -213,7 +227,8 @@ void compare(const CompareFlags& f) {
   comparison["lead"] = lead_baseline(examples, f.lead_words);
   comparison["examples"] = example_records(arms, runs, examples);
   comparison["settings"] = settings_record(f);
-  eso::write_durably(directory / "comparison.json", comparison.dump(1) + "\n");
+  eso::write_durably(directory / "comparison.json",
+                     comparison.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   eso::write_durably(directory / "report.html", comparison_report(directory));
   Output out;
   out.line(comparison_table(comparison));
@@ -257,7 +272,9 @@ Command add_compare(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   set.add("training-seeds", f.training_seeds, "runs of each arm, with the seeds from --seed on");
-  set.add("evaluation-data", f.evaluation_data, "files of examples that no arm trains on")->expected(1, -1);
+  set.add("evaluation-data", f.evaluation_data, "files of examples that no arm trains on")
+      ->expected(1, -1)
+      ->delimiter('\0');
   set.add("examples", f.examples, "evaluate on the first so many; 0: all");
   set.add("temperature", f.temperature, "decoding temperatures of the evaluation; 0: greedy");
   set.add("seeds", f.seeds, "sampling seeds of the evaluation");

@@ -9,6 +9,10 @@
 #include "eso/version.hpp"
 #include "program.hpp"
 
+#ifdef EIGEN_USE_BLAS
+extern "C" void openblas_set_num_threads(int count) __attribute__((weak));
+#endif
+
 namespace eso_program {
 namespace {
 
@@ -23,7 +27,7 @@ void note_signal(int signal) {
 }
 
 /// The last line that a failing program prints.
-void print_error(const std::string& text) { fmt::print(stderr, "eso: error: {}\n", text); }
+void print_error(const std::string& text) { diagnose("eso: error: " + text + "\n"); }
 
 std::string one_line(std::string text) {
   for (char& c : text) {
@@ -90,6 +94,10 @@ std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // both then come as errors of the write
   std::signal(SIGXFSZ, SIG_IGN);
+#ifdef EIGEN_USE_BLAS
+  if (openblas_set_num_threads != nullptr)
+    openblas_set_num_threads(1);  // the threads are ours, see --threads
+#endif
   using namespace eso_program;
   try {
     return run(argc, argv);

@@ -56,10 +56,16 @@ class Output {
   }
 };
 
+/// Writes to standard error. That it cannot be written to, closed or a pipe nobody reads, must not end a run.
+inline void diagnose(std::string_view text) noexcept {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 /// A line of progress or advice on standard error.
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
-  fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
+  diagnose(fmt::format(format, std::forward<Args>(args)...) + "\n");
 }
 
 /// Threads for a `--threads` value; 0 stands for all processors that this process may use.

@@ -5,11 +5,12 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
+
+#include "program.hpp"
 
 namespace eso_program {
 
@@ -47,22 +48,22 @@ class Progress {
       const int filled = static_cast<int>(width * done / std::max<std::int64_t>(1, total_));
       std::string bar;
       for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-      fmt::print(stderr, "\r\033[K{}{} {}/{} {} left  {}", title_, bar, done, total_, clock_text(left), news);
-      std::fflush(stderr);
+      diagnose(
+          fmt::format("\r\033[K{}{} {}/{} {} left  {}", title_, bar, done, total_, clock_text(left), news));
       drawn_ = true;
     } else if (plain_every_ > 0 && (done % plain_every_ == 0 || done == total_)) {
-      fmt::print(stderr, "{}{}/{} {} left  {}\n", title_, done, total_, clock_text(left), news);
+      diagnose(fmt::format("{}{}/{} {} left  {}\n", title_, done, total_, clock_text(left), news));
     }
   }
 
   /// A line beside the bar.
   void line(std::string_view text) {
     clear();
-    fmt::print(stderr, "{}\n", text);
+    diagnose(fmt::format("{}\n", text));
   }
 
   void clear() {
-    if (drawn_) fmt::print(stderr, "\r\033[K");
+    if (drawn_) diagnose("\r\033[K");
     drawn_ = false;
   }
 

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "eso/train/durable_file.hpp"
 #include "program.hpp"
@@ -16,8 +17,10 @@ Command add_report(CLI::App& app) {
   command->add_option("DIR", *directory, "run directory, or one that compare wrote")->required();
   return [directory] {
     const std::filesystem::path path = *directory;
-    if (!std::filesystem::is_directory(path)) throw eso::input_error(path.string(), "no such directory");
-    const bool comparison = std::filesystem::exists(path / "comparison.json");
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error))
+      throw eso::input_error(path.string(), "no such directory");
+    const bool comparison = std::filesystem::exists(path / "comparison.json", error);
     eso::write_durably(path / "report.html", comparison ? comparison_report(path) : run_report(path));
     say("{}", (path / "report.html").string());
   };

@@ -6,9 +6,23 @@
 
 namespace eso_program {
 
-RunDirectory::RunDirectory(std::filesystem::path path)
+namespace {
+
+const char* const lock_name = ".lock";
+
+/// The records must be as long as they were when the checkpoint was made: only a person can have cut them.
+void check_records(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
+                   const eso::AppendFile& records, const nlohmann::json& bytes) {
+  if (bytes.get<std::uint64_t>() <= records.size()) return;
+  throw eso::input_error(file.string(), fmt::format("is shorter than {} says", checkpoint.string()),
+                         fmt::format("{} bytes", records.size()), fmt::format("at least {}", bytes.dump()));
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::filesystem::path path, std::unique_ptr<eso::DirectoryLock> lock)
     : path_(std::move(path)),
-      lock_(path_),
+      lock_(std::move(lock)),
       metrics_(eso::AppendFile::open(path_ / "metrics.jsonl")),
       completions_(eso::AppendFile::open(path_ / "completions.jsonl")) {}
 
@@ -27,43 +41,52 @@ RunDirectory RunDirectory::create(const std::filesystem::path& path, const std::
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw eso::system_error(path.string(), "cannot make the directory", error.value());
+  auto lock = std::make_unique<eso::DirectoryLock>(path);
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().filename() != lock_name) check_new(path);  // another process was faster
+  }
   eso::write_durably(path / "config.toml", config);
-  return RunDirectory(path);
+  return RunDirectory(path, std::move(lock));
 }
 
 RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path / "config.toml")) {
+  std::error_code error;
+  if (!std::filesystem::exists(path / "config.toml", error)) {
     throw eso::input_error(path.string(), "holds no run: it has no config.toml");
   }
-  return RunDirectory(path);
+  return RunDirectory(path, std::make_unique<eso::DirectoryLock>(path));
 }
 
-void RunDirectory::save(std::int64_t step, std::int64_t tokens, const std::vector<eso::TensorView>& model,
+void RunDirectory::save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,
                         const std::vector<eso::TensorView>& optimizer, int keep) {
   metrics_.sync();
   completions_.sync();
-  const nlohmann::json counters{
-      {"tokens", tokens}, {"metrics_bytes", metrics_.size()}, {"completions_bytes", completions_.size()}};
+  counters["metrics_bytes"] = metrics_.size();
+  counters["completions_bytes"] = completions_.size();
   eso::save_checkpoint(checkpoints(), step, model, optimizer, counters, keep);
 }
 
 std::optional<eso::LoadedCheckpoint> RunDirectory::restore() {
-  const auto fits = [&](const eso::LoadedCheckpoint& c) {
-    return c.counters.at("metrics_bytes").get<std::uint64_t>() <= metrics_.size() &&
-           c.counters.at("completions_bytes").get<std::uint64_t>() <= completions_.size();
-  };
   std::optional<eso::LoadedCheckpoint> newest;
   for (const auto& [step, path] : eso::list_checkpoints(checkpoints())) {
     try {
       newest = eso::load_checkpoint(path);
-      if (fits(*newest)) break;
-      say("{}: skipped, its records are lost", path.string());
+      const nlohmann::json &metrics = newest->counters.at("metrics_bytes"),
+                           &completions = newest->counters.at("completions_bytes");
+      if (!metrics.is_number_unsigned() || !completions.is_number_unsigned())
+        throw eso::input_error("checkpoint.json", "its counters are unreadable");
+      break;
     } catch (const eso::Error& error) {
       say("{}: skipped, {}", path.string(), error.what());
     } catch (const nlohmann::json::exception&) {
       say("{}: skipped, its counters are unreadable", path.string());
     }
     newest.reset();
+  }
+  if (newest) {
+    check_records(newest->path, path_ / "metrics.jsonl", metrics_, newest->counters["metrics_bytes"]);
+    check_records(newest->path, path_ / "completions.jsonl", completions_,
+                  newest->counters["completions_bytes"]);
   }
   metrics_.truncate(newest ? newest->counters.at("metrics_bytes").get<std::uint64_t>() : 0);
   completions_.truncate(newest ? newest->counters.at("completions_bytes").get<std::uint64_t>() : 0);

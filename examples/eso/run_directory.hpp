@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -25,7 +26,10 @@ class RunDirectory {
   /// Throws unless `create` would take the path. Changes nothing.
   static void check_new(const std::filesystem::path& path);
   /// Whether the run in `path` ended.
-  static bool finished(const std::filesystem::path& path) { return std::filesystem::exists(path / "model"); }
+  static bool finished(const std::filesystem::path& path) {
+    std::error_code error;
+    return std::filesystem::exists(path / "model", error);
+  }
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
@@ -33,19 +37,19 @@ class RunDirectory {
   void add_metrics(const nlohmann::ordered_json& record) { metrics_.append(record.dump()); }
   void add_completion(const nlohmann::ordered_json& record) { completions_.append(record.dump()); }
 
-  /// Saves the state after `step`; the records up to here belong to it.
-  void save(std::int64_t step, std::int64_t tokens, const std::vector<eso::TensorView>& model,
+  /// Saves the state after `step` with the caller's counters; the records up to here belong to it.
+  void save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,
             const std::vector<eso::TensorView>& optimizer, int keep);
 
   /// The newest valid checkpoint, the records cut back to it; skipped ones are reported on standard error.
-  /// Without one the records are emptied.
+  /// Without one the records are emptied. \throws eso::Error (input) if records that belong to it are lost.
   std::optional<eso::LoadedCheckpoint> restore();
 
  private:
-  RunDirectory(std::filesystem::path path);
+  RunDirectory(std::filesystem::path path, std::unique_ptr<eso::DirectoryLock> lock);
 
   std::filesystem::path path_;
-  eso::DirectoryLock lock_;
+  std::unique_ptr<eso::DirectoryLock> lock_;
   eso::AppendFile metrics_, completions_;
 };
 

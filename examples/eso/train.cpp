@@ -16,11 +16,14 @@
 #include "eso/reward/rouge_reward.hpp"
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
+#include "lines.hpp"
 #include "model_folder.hpp"
 #include "program.hpp"
 #include "progress.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
+
+#include <zlib.h>
 
 namespace eso_program {
 namespace {
@@ -53,7 +56,7 @@ eso::EsoLoss eso_loss(const TrainFlags& f) {
                                                {"sum-if-any-above", eso::BatchReduce::sum_if_any_above}},
                                               f.eso_batch_reduce);
   loss.min_mean_reward = f.eso_min_mean_reward;
-  loss.include_eos = !f.eso_without_eos;
+  loss.include_eos = f.eso_include_eos;
   loss.sigma = f.eso_sigma;
   return loss;
 }
@@ -112,6 +115,19 @@ std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokeniz
   return text;
 }
 
+/// What tells the ids of one run from those of another.
+std::string digest(const std::vector<eso::Example>& examples) {
+  uLong crc = ::crc32(0, nullptr, 0);
+  for (const eso::Example& example : examples) {
+    for (const eso::Tokens* tokens : {&example.prompt, &example.target, &example.rejected}) {
+      const std::size_t count = tokens->size();
+      crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(&count), sizeof count);
+      crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(tokens->data()), count * sizeof(eso::TokenId));
+    }
+  }
+  return fmt::format("{} examples with checksum {:08x}", examples.size(), crc);
+}
+
 /// Everything of a run that does not depend on its loss.
 struct RunState {
   const TrainFlags& flags;
@@ -136,15 +152,17 @@ template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&] {
-    run.directory.save(trainer.steps_done, trainer.tokens_seen, run.model.state(), trainer.optimizer.state(),
+    const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", digest(run.examples)}};
+    run.directory.save(trainer.steps_done, counters, run.model.state(), trainer.optimizer.state(),
                        static_cast<int>(run.flags.keep_checkpoints));
   };
   trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
-  std::int64_t saved = -1, skipped = 0;
+  std::int64_t saved = -1, recorded = trainer.steps_done, skipped = 0;
   try {
     for (const eso::Step& step : trainer.run(run.examples)) {
       write_records(run, step);
+      recorded = step.number;
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       if (!step.updated) news += fmt::format("  not finite, left out ({} so far)", ++skipped);
@@ -170,6 +188,13 @@ void run_steps(const RunState& run, Trainer& trainer) {
     if (saved != trainer.steps_done) save();
     progress.line(fmt::format("{}stopped after step {}; eso train --resume {} goes on", run.hooks.title,
                               trainer.steps_done, run.directory.path().string()));
+    throw;
+  } catch (...) {
+    // The model stands where the last step left it: what was paid for is worth a checkpoint, if one can be
+    // had.
+    try {
+      if (recorded == trainer.steps_done && saved != recorded && recorded > 0) save();
+    } catch (const std::exception&) {}
     throw;
   }
 }
@@ -198,6 +223,10 @@ template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
   configure(run.flags, trainer);
   if (const auto checkpoint = run.directory.restore()) {
+    if (checkpoint->counters.at("data") != digest(run.examples)) {
+      throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
+                             digest(run.examples), checkpoint->counters.at("data").dump());
+    }
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     trainer.steps_done = checkpoint->step;
@@ -236,6 +265,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   AnyModel& model = folder.model;
   const eso::ByteLevelBpe& tokenizer = folder.needed_tokenizer();
   if (fresh) check_tokenizer(tokenizer, model);
+  checked_end_of_sequence(model);
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
   RunDirectory directory = open();
   TrainResult result;

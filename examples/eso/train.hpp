@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,8 @@ struct TrainFlags {
   double eso_lambda = 0.05;
   std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum",
               eso_sample_reduce = "sum", eso_batch_reduce = "mean";
-  double eso_min_mean_reward = 0, eso_sigma = 1;
-  bool eso_without_eos = false;
+  double eso_min_mean_reward = -std::numeric_limits<double>::infinity(), eso_sigma = 1;
+  bool eso_include_eos = true;
 };
 
 /// Adds them all to a set.
@@ -47,8 +48,9 @@ void add_train_flags(FlagSet& set, TrainFlags& flags);
 
 /// What else a caller wants of a run.
 struct TrainHooks {
-  std::int64_t save_after_epochs = 0;  ///< a checkpoint after so many epochs, beside those of `--save-every`; 0: none
-  std::string title = {};              ///< before each line of progress
+  std::int64_t save_after_epochs =
+      0;                   ///< a checkpoint after so many epochs, beside those of `--save-every`; 0: none
+  std::string title = {};  ///< before each line of progress
 };
 
 /// What a run did in this process.

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <limits>
+#include <system_error>
+#include <utility>
 
 #include "eso/data/formats.hpp"
 #include "eso/optim/schedule.hpp"
 #include "eso/reward/rouge.hpp"
+#include "eso/text/utf8.hpp"
 #include "eso/train/active_epochs.hpp"
 #include "program.hpp"
 #include "train.hpp"
@@ -14,7 +18,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("backend", f.backend, "what computes: eigen");
   set.add("model", f.model,
           "Hugging Face folder to start from; without weights (pretrain alone) they are random");
-  set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1);
+  set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1)->delimiter('\0');
   set.add("format", f.format, "debsum, xsum, dolly, self-instruct, prompt-response or text");
   set.add("method", f.method, "pretrain, sft or eso");
   set.add("output", f.output, "run directory to make");
@@ -60,9 +64,10 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("eso-token-reduce", f.eso_token_reduce, "sum or mean-seq");
   set.add("eso-sample-reduce", f.eso_sample_reduce, "sum or mean");
   set.add("eso-batch-reduce", f.eso_batch_reduce, "mean, sum, mean-kept or sum-if-any-above");
-  set.add("eso-min-mean-reward", f.eso_min_mean_reward, "threshold of the last two");
-  set.add_switch("eso-without-eos", f.eso_without_eos,
-                 "leave the end of sequence out of the log-probability");
+  set.add("eso-min-mean-reward", f.eso_min_mean_reward,
+          "reward above which a prompt is kept by the last two");
+  set.add("eso-include-eos", f.eso_include_eos,
+          "the end of sequence counts in the log-probability: true or false");
   set.add("eso-sigma", f.eso_sigma, "divides the ESO part");
 }
 
@@ -94,6 +99,11 @@ void not_negative(const char* flag, double value) {
   }
 }
 
+/// The flags are written into config.toml, which is UTF-8.
+void check_text(const char* flag, const std::string& path) {
+  if (eso::first_invalid_utf8(path)) throw eso::input_error(flag, "the path is not UTF-8");
+}
+
 void check_names(const TrainFlags& f) {
   one_of("--backend", f.backend, {"eigen"}, {"torch", "ggml"});
   one_of("--method", f.method, {"pretrain", "sft", "eso"},
@@ -119,6 +129,10 @@ void check_names(const TrainFlags& f) {
 
 void check_numbers(const TrainFlags& f) {
   at_least("--epochs", f.epochs, 1);
+  constexpr std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+  if (f.epochs > most)
+    throw eso::input_error("--epochs", "is too large", fmt::format("{}", f.epochs),
+                           fmt::format("at most {}", most));
   at_least("--warmup-steps", f.warmup_steps, 0);
   at_least("--max-prompt-tokens", f.max_prompt_tokens, 1);
   at_least("--max-response-tokens", f.max_response_tokens, 1);
@@ -143,10 +157,11 @@ void check_numbers(const TrainFlags& f) {
     throw eso::input_error("--adam-beta1", "is out of range", fmt::format("{}", f.adam_beta1), "below 1");
   if (f.adam_beta2 >= 1)
     throw eso::input_error("--adam-beta2", "is out of range", fmt::format("{}", f.adam_beta2), "below 1");
-  if (!(f.adam_epsilon > 0))
+  if (!(static_cast<float>(f.adam_epsilon) > 0) || !std::isfinite(f.adam_epsilon))
     throw eso::input_error("--adam-epsilon", "is out of range", fmt::format("{}", f.adam_epsilon), "above 0");
   if (!std::isfinite(f.eso_lambda)) throw eso::input_error("--eso-lambda", "is not finite");
-  if (!(f.eso_sigma > 0))
+  if (std::isnan(f.eso_min_mean_reward)) throw eso::input_error("--eso-min-mean-reward", "is no number");
+  if (!(f.eso_sigma > 0) || !std::isfinite(f.eso_sigma))
     throw eso::input_error("--eso-sigma", "is out of range", fmt::format("{}", f.eso_sigma), "above 0");
   for (const double t : f.temperatures) not_negative("--temperatures", t);
 }
@@ -162,7 +177,7 @@ void check_train_flags(const TrainFlags& f) {
                            fmt::format("at most from:{}", f.epochs));
   }
   if (f.method == "eso") {
-    const std::size_t least = f.eso_baseline == "greedy" && f.eso_advantage_norm == "none" ? 1 : 2;
+    const std::size_t least = f.eso_baseline == "leave-one-out" || f.eso_advantage_norm == "std" ? 2 : 1;
     if (f.temperatures.size() < least) {
       throw eso::input_error("--temperatures", "too few samples a prompt for this baseline",
                              fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
@@ -171,6 +186,9 @@ void check_train_flags(const TrainFlags& f) {
   if (f.model.empty()) throw eso::input_error("--model", "is required");
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   if (f.output.empty()) throw eso::input_error("--output", "is required");
+  for (const auto& [flag, path] : {std::pair("--model", f.model), std::pair("--output", f.output)})
+    check_text(flag, path);
+  for (const std::string& file : f.data) check_text("--data", file);
 }
 
 std::string config_of(TrainFlags flags) {
@@ -185,7 +203,8 @@ std::string config_of(TrainFlags flags) {
 }
 
 TrainFlags flags_of_run(const std::filesystem::path& directory) {
-  if (!std::filesystem::is_directory(directory))
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error))
     throw eso::input_error(directory.string(), "no such run directory");
   TrainFlags flags;
   CLI::App app;

@@ -152,7 +152,7 @@ inline Batch part(const Batch& whole, Index first, Index count) {
 }
 
 /// Throws unless every prompt and response has a token, every response a prompt, every id lies in
-/// [0, `vocabulary`) and every prompt with its response fits `context` tokens. O(tokens).
+/// [0, `vocabulary`) and every prompt, alone and with its response, fits `context` tokens. O(tokens).
 inline void check(const Batch& batch, Index vocabulary, Index context, std::string_view where) {
   const auto check_ids = [&](const Tokens& tokens, const char* what, Index i) {
     if (tokens.empty()) throw input_error(std::string(where), fmt::format("{} {} has no token", what, i));
@@ -163,8 +163,15 @@ inline void check(const Batch& batch, Index vocabulary, Index context, std::stri
       }
     }
   };
+  const auto check_length = [&](std::size_t length, const char* what, Index i) {
+    if (static_cast<Index>(length) <= context) return;
+    throw input_error(std::string(where), fmt::format("{} {} exceed the context", what, i),
+                      fmt::format("{} tokens", length), fmt::format("at most {}", context));
+  };
   for (Index p = 0; p < batch.prompt_count(); ++p) {
-    check_ids(batch.prompts[static_cast<std::size_t>(p)].tokens, "prompt", p);
+    const Tokens& tokens = batch.prompts[static_cast<std::size_t>(p)].tokens;
+    check_ids(tokens, "prompt", p);
+    check_length(tokens.size(), "the tokens of prompt", p);
   }
   for (Index n = 0; n < batch.response_count(); ++n) {
     const Response& response = batch.response(n);
@@ -174,12 +181,9 @@ inline void check(const Batch& batch, Index vocabulary, Index context, std::stri
                         fmt::format("prompt {}", response.prompt),
                         fmt::format("0 to {}", batch.prompt_count() - 1));
     }
-    const std::size_t length =
-        batch.prompts[static_cast<std::size_t>(response.prompt)].tokens.size() + response.tokens.size();
-    if (static_cast<Index>(length) > context) {
-      throw input_error(std::string(where), fmt::format("prompt and response {} exceed the context", n),
-                        fmt::format("{} tokens", length), fmt::format("at most {}", context));
-    }
+    check_length(
+        batch.prompts[static_cast<std::size_t>(response.prompt)].tokens.size() + response.tokens.size(),
+        "prompt and response", n);
   }
 }
 

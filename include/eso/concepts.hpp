@@ -142,9 +142,10 @@ concept Reward =
 
 /// What a loss gives: its value, its gradient and the parts worth logging.
 struct LossResult {
-  double value = 0;                                   ///< nats, or as the loss says
-  LogProbs d_logp;                                    ///< (N, R) d value / d logp, zero beyond the lengths
-  std::vector<std::pair<std::string, double>> parts;  ///< named quantities that add up over micro-batches
+  double value = 0;  ///< nats, or as the loss says
+  LogProbs d_logp;   ///< (N, R) d value / d logp, zero beyond the lengths
+  /// Quantities that add up over micro-batches, under the names that logs give them.
+  std::vector<std::pair<std::string, double>> parts = {};
 };
 
 /// An objective: a pure function of the log-probabilities of the responses.
@@ -192,6 +193,10 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 /// 9. Positions: a token's log-probability depends on the tokens right before it, prompt and response alike.
 /// 10. Boundary: tokens moved from a response's front to its prompt's end change nothing of the rest.
 /// 11. Ids: no id is special, the end of sequence neither; a response may hold any, anywhere.
+///
+/// A model with dropout has an overload `m.log_probs(batch, step_seed)`, which the trainer then calls for the
+/// pass that `backward` follows; its masks follow from (seed, step), the prompt's example and the response's
+/// kind and number alone. The laws are those of `m.log_probs(batch)`, which drops nothing.
 ///
 /// \par Errors
 /// `log_probs` throws `Error` for what `check(batch, V, context, ...)` refuses; `backward` if no `log_probs`

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -26,18 +27,16 @@ class Threads {
   /// `count` threads in all; at least one.
   explicit Threads(int count = 1) {
     require(count >= 1, "Threads", "needs at least one thread");
-    for (int i = 1; i < count; ++i) workers_.emplace_back([this] { work(); });
+    try {
+      for (int i = 1; i < count; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {
+      stop();
+      throw system_error("Threads", fmt::format("cannot start {} threads", count), error.code().value());
+    }
   }
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
-  ~Threads() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    start_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Threads() { stop(); }
 
   int count() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -97,6 +96,15 @@ class Threads {
         if (!failure_) failure_ = std::current_exception();
       }
     }
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    start_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
   }
 
   void work() {

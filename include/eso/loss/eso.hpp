@@ -77,12 +77,12 @@ inline double mean_reward(const Batch& batch, const std::vector<Index>& rows) {
 ///     greedy          A_j = R_j - R_greedy
 ///     std             A_j / (s + 1e-4)                 s^2 = sum of (R_j - u)^2 / (k - 1)
 ///
-/// \throws Error if a prompt has one sample where two are needed (all but `greedy` without norm), if it has
+/// \throws Error if a prompt has one sample where two are needed (`leave_one_out` and `std`), if it has
 ///         samples but not exactly one greedy response for `Baseline::greedy`, or if a reward is not finite.
 inline std::vector<double> advantages(const Batch& batch, Baseline baseline = Baseline::mean,
                                       AdvantageNorm norm = AdvantageNorm::none) {
   std::vector<double> result(batch.responses.size(), 0.0);
-  const std::size_t least = baseline == Baseline::greedy && norm == AdvantageNorm::none ? 1 : 2;
+  const std::size_t least = baseline == Baseline::leave_one_out || norm == AdvantageNorm::std ? 2 : 1;
   for (Index p = 0; p < batch.prompt_count(); ++p) {
     const std::vector<Index> rows = batch.rows_of(p, Kind::sample);
     if (rows.empty()) continue;
@@ -136,7 +136,7 @@ inline std::vector<double> advantages(const Batch& batch, Baseline baseline = Ba
 /// `totals_of(loss, batch)` of the step.
 ///
 /// Reads responses of `Kind::sample` with their rewards, `Kind::greedy` for that baseline. A prompt without
-/// samples adds nothing. Part `"eso"`. Cost O(N (P + R)).
+/// samples adds nothing. Part `"loss/eso"`. Cost O(N (P + R)).
 struct EsoLoss {
   static constexpr std::string_view name = "eso";
 
@@ -182,7 +182,7 @@ struct EsoLoss {
         result.d_logp.row(n).head(length) = weight;
       }
     }
-    result.parts.emplace_back(name, result.value);
+    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
     return result;
   }
 

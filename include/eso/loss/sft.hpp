@@ -33,7 +33,7 @@ enum class SftReduction : std::uint8_t {
 /// sum by the length of the targets.
 ///
 /// Reads responses of `Kind::target`, of which a prompt ordinarily has one; the end-of-sequence token counts.
-/// Part `"sft"`. Cost O(N R).
+/// Part `"loss/sft"`. Cost O(N R).
 struct SftLoss {
   static constexpr std::string_view name = "sft";
 
@@ -62,7 +62,7 @@ struct SftLoss {
       result.value += weight * logp.row(n).head(length).sum();
       result.d_logp.row(n).head(length) = weight;
     }
-    result.parts.emplace_back(name, result.value);
+    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
     return result;
   }
 };

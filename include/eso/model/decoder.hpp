@@ -42,6 +42,29 @@ class Decoder {
     weights_.bind(architecture_, stored_, gradients_);
   }
 
+  /// A copy would train the same arrays: `clone` has its own.
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+  Decoder(Decoder&&) = default;
+  Decoder& operator=(Decoder&&) = default;
+
+  /// Another decoder with weights of its own, equal to these: a frozen reference, for one.
+  Decoder clone() const {
+    Index total = 0;
+    for (const StoredArray<Scalar>& array : stored_) total += array.spec.size();
+    auto memory = std::make_shared<Eigen::Array<Scalar, Eigen::Dynamic, 1>>(total);
+    std::vector<StoredArray<Scalar>> copies = stored_;
+    Scalar* next = memory->data();
+    for (StoredArray<Scalar>& array : copies) {
+      array.value = std::copy_n(array.value, array.spec.size(), next) - array.spec.size();
+      next += array.spec.size();
+    }
+    Decoder copy(architecture_, std::move(copies), std::move(memory), threads_);
+    copy.keeps_for_backward = keeps_for_backward;
+    copy.set_temperature(weights_.head.temperature);
+    return copy;
+  }
+
   const Architecture& architecture() const { return architecture_; }
   Index vocabulary_size() const { return architecture_.vocabulary; }
   Index context_length() const { return architecture_.context; }

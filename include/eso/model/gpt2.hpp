@@ -37,7 +37,8 @@ class Gpt2Settings {
     a.heads = count({"n_head", "num_attention_heads"}, 12);
     a.inner = count({"n_inner"}, 4 * a.width);
     if (a.width % a.heads != 0) {
-      throw wrong("n_head", fmt::format("{}", a.heads), fmt::format("a divisor of n_embd, {}", a.width));
+      throw wrong(spelled("n_head", "num_attention_heads"), fmt::format("{}", a.heads),
+                  fmt::format("a divisor of {}, {}", spelled("n_embd", "hidden_size"), a.width));
     }
     a.activation = activation();
     a.norm_epsilon = positive("layer_norm_epsilon", 1e-5);
@@ -52,6 +53,11 @@ class Gpt2Settings {
  private:
   Error wrong(const std::string& key, const std::string& found, const std::string& expected) const {
     return input_error(config_.path(), fmt::format("\"{}\" is not usable", key), found, expected);
+  }
+
+  /// The key under which the file has it.
+  const char* spelled(const char* own, const char* general) const {
+    return config_.find(own) || !config_.find(general) ? own : general;
   }
 
   /// The first of the keys that is there and not null.

@@ -32,7 +32,9 @@ struct ModelSettings {
 /// \throws Error (input) naming the file and the key, or the `model_type` where it is no known one.
 inline ModelSettings read_settings(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
-  if (!std::filesystem::is_directory(folder)) throw input_error(folder.string(), "no such model folder");
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error))
+    throw input_error(folder.string(), "no such model folder");
   ModelSettings settings{{}, read_json_file(path)};
   const JsonNode config(settings.config, path);
   const std::string& type = config.at("model_type").string();
@@ -60,16 +62,22 @@ inline std::string written_name(const Architecture&, const ArraySpec& spec) {
 ///
 /// \throws Error (input) if they exceed what can be addressed.
 inline Index parameter_count(const Architecture& a) {
-  double total = 0;
-  Index exact = 0;
-  for (const ArraySpec& spec : arrays(a)) {
-    double size = 1;
-    for (const Index n : spec.shape) size *= static_cast<double>(n);
-    total += size;
-    if (total > 0x1p50) throw input_error("config.json", "the model is larger than any memory");
-    exact += static_cast<Index>(size);
+  const auto count = [&](Index layers) {
+    Architecture few = a;
+    few.layers = layers;
+    double total = 0;
+    for (const ArraySpec& spec : arrays(few)) {
+      double size = 1;
+      for (const Index n : spec.shape) size *= static_cast<double>(n);
+      total += size;
+    }
+    return total;
+  };
+  const double one = count(1), total = one + (count(2) - one) * static_cast<double>(a.layers - 1);
+  if (total > 0x1p40 || a.layers > 100'000) {
+    throw input_error("config.json", "the model is larger than any memory");
   }
-  return exact;
+  return static_cast<Index>(total);
 }
 
 /// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
@@ -87,7 +95,10 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
     std::vector<Eigen::Array<Scalar, Eigen::Dynamic, 1>> converted;
   };
   auto memory = std::make_shared<Memory>(WeightFiles::open(folder));
-  const std::vector<ArraySpec> specs = arrays(settings.architecture);
+  // A folder with fewer tensors than layers lacks one of the first; nothing is made for the others.
+  Architecture bounded = settings.architecture;
+  bounded.layers = std::min(bounded.layers, static_cast<Index>(memory->files.names().size()) + 1);
+  const std::vector<ArraySpec> specs = arrays(bounded);
   std::vector<std::pair<std::string, TensorView>> found;
   std::set<std::string> used;
   for (const ArraySpec& spec : specs) {

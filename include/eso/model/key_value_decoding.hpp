@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,13 +24,6 @@ class KeyValueDecoding {
     Batch batch;
     batch.prompts.assign(prompts.begin(), prompts.end());
     check(batch, model.vocabulary_size(), model.context_length(), "Decoder::decode");
-    for (const Prompt& prompt : prompts) {
-      if (static_cast<Index>(prompt.tokens.size()) > model.context_length()) {
-        throw input_error("Decoder::decode", "a prompt exceeds the context",
-                          fmt::format("{} tokens", prompt.tokens.size()),
-                          fmt::format("at most {}", model.context_length()));
-      }
-    }
     prefill(prompts);
   }
 
@@ -48,7 +42,8 @@ class KeyValueDecoding {
         throw input_error("Decoding::advance", "a token is outside the vocabulary",
                           fmt::format("{}", fed[i]));
       }
-      positions.push_back(prompts_[static_cast<std::size_t>(rows_[i].prompt)].size() + rows_[i].length);
+      positions.push_back(prefix_->prompts[static_cast<std::size_t>(rows_[i].prompt)].size() +
+                          rows_[i].length);
       if (positions.back() >= model_->context_length()) {
         throw input_error("Decoding::advance", "the context is full",
                           fmt::format("position {}", positions.back()));
@@ -77,11 +72,19 @@ class KeyValueDecoding {
     std::vector<Scalar> memory;
   };
 
+  /// What the prompts left behind.
+  struct Prefix {
+    std::vector<Packing::Segment> prompts;        ///< rows of `keys` and `values`
+    std::vector<RowMatrix<Scalar>> keys, values;  ///< a layer: (prompt rows, H)
+  };
+
   void prefill(std::span<const Prompt> prompts) {
+    const auto prefix = std::make_shared<Prefix>();
+    prefix_ = prefix;
     const Packing packing = pack(prompts);
     for (const Packing::Group& group : packing.groups) {
-      rows_.push_back({static_cast<Index>(prompts_.size()), 0, 0, {}});
-      prompts_.push_back(group.prompt);
+      rows_.push_back({static_cast<Index>(prefix->prompts.size()), 0, 0, {}});
+      prefix->prompts.push_back(group.prompt);
     }
     if (prompts.empty()) {
       logits_.resize(0, model_->vocabulary_size());
@@ -89,15 +92,17 @@ class KeyValueDecoding {
     }
     RowMatrix<Scalar> x, embedded;
     model_->embed(packing.tokens, packing.positions, x, embedded);
-    keys_.resize(static_cast<std::size_t>(model_->architecture().layers));
-    values_.resize(keys_.size());
+    prefix->keys.resize(static_cast<std::size_t>(model_->architecture().layers));
+    prefix->values.resize(prefix->keys.size());
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
       const bool last = model_->last(layer);
       const std::vector<Index>* rows = last ? &packing.head_rows : nullptr;
       model_->forward_layer(layer, packing.positions, rows, x, saved_, [&](const Attention<Scalar>& a) {
         a.forward(packing, last, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
-        take_columns(a, [&](Index h) { return a.key_column(h); }, keys_[static_cast<std::size_t>(layer)]);
-        take_columns(a, [&](Index h) { return a.value_column(h); }, values_[static_cast<std::size_t>(layer)]);
+        take_columns(
+            a, [&](Index h) { return a.key_column(h); }, prefix->keys[static_cast<std::size_t>(layer)]);
+        take_columns(
+            a, [&](Index h) { return a.value_column(h); }, prefix->values[static_cast<std::size_t>(layer)]);
       });
     }
     finish(x);
@@ -176,12 +181,13 @@ class KeyValueDecoding {
 
   void attend_run(Index layer, const Attention<Scalar>& a, Index h, Index begin, Index end) {
     const Packing::Segment prompt =
-        prompts_[static_cast<std::size_t>(rows_[static_cast<std::size_t>(begin)].prompt)];
+        prefix_->prompts[static_cast<std::size_t>(rows_[static_cast<std::size_t>(begin)].prompt)];
     const Index w = a.width(), H = width(), shared = prompt.size();
     const auto queries = saved_.qkv.block(begin, a.query_column(h), end - begin, w);
     auto out = saved_.attended.block(begin, h * w, end - begin, w);
     RowMatrix<Scalar> scores(end - begin, shared);
-    product(queries, keys_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose(),
+    product(queries,
+            prefix_->keys[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w).transpose(),
             scores, false, a.scale());
     for (Index i = 0; i < end - begin; ++i) {
       Row& row = rows_[static_cast<std::size_t>(begin + i)];
@@ -200,13 +206,12 @@ class KeyValueDecoding {
       scores.row(i) /= sum;
       out.row(i).noalias() = (own_score / sum) * values;
     }
-    product(scores, values_[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w), out,
-            true);
+    product(scores, prefix_->values[static_cast<std::size_t>(layer)].block(prompt.begin, h * w, shared, w),
+            out, true);
   }
 
   const Decoder<Scalar>* model_;
-  std::vector<Packing::Segment> prompts_;         ///< rows of `keys_` and `values_`
-  std::vector<RowMatrix<Scalar>> keys_, values_;  ///< a layer: (prompt rows, H)
+  std::shared_ptr<const Prefix> prefix_;  ///< copies share it
   std::vector<Row> rows_;
   typename Decoder<Scalar>::Saved saved_;
   RowMatrix<Scalar> normed_, head_, logits_;

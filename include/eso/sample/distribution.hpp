@@ -40,7 +40,7 @@ class Distribution {
 
   /// Draws with `uniform` in [0, 1) from `count` logits.
   ///
-  /// \throws Error if a logit is not a number or none is finite.
+  /// \throws Error (system: a model can come to this) if a logit is not a number or none is finite.
   Draw draw(const Scalar* logits, Index count, double uniform) {
     const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> l(logits, count);
     Index best = 0;
@@ -48,7 +48,8 @@ class Distribution {
     shifted_ = l - largest;
     // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
     // number.
-    if (std::isnan(shifted_.sum())) throw input_error("Distribution::draw", "the logits are not finite");
+    if (std::isnan(shifted_.sum()))
+      throw Error(Fault::system, "Distribution::draw", "the logits are not finite");
     const double sum = exponentiate(1);
     Draw draw;
     draw.entropy = std::log(sum) - mean_of_shifted(sum);

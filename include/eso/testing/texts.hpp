@@ -119,6 +119,8 @@ inline std::vector<std::pair<std::string, Batch>> refused_batches(const ModelLaw
   Batch stray = one_text({1}, {1}), negative = stray;
   stray.responses[0].prompt = 1;
   negative.responses[0].prompt = -1;
+  Batch unanswered = one_text({1}, {1});
+  unanswered.prompts.push_back({Tokens(static_cast<std::size_t>(limits.context) + 1, 1), 1});
   return {{"a prompt without a token", one_text({}, {1})},
           {"a response without a token", one_text({1}, {})},
           {"the id V in a prompt", one_text({1, v}, {1})},
@@ -126,6 +128,7 @@ inline std::vector<std::pair<std::string, Batch>> refused_batches(const ModelLaw
           {"a negative id in a prompt", one_text({-1}, {1})},
           {"a negative id in a response", one_text({1}, {-1})},
           {"a text beyond the context", one_text(Tokens(static_cast<std::size_t>(limits.context), 1), {1})},
+          {"a prompt beyond the context, without a response", unanswered},
           {"a response of no prompt", stray},
           {"a response of prompt -1", negative}};
 }

@@ -240,12 +240,22 @@ class UnfinishedCheckpoint {
     }
     // A checkpoint of this step is there already, damaged or of a run that was taken up before it.
     if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) != 0) {
-      throw system_error(final_path.string(), "cannot exchange");
+      if (errno != EINVAL && errno != ENOSYS) throw system_error(final_path.string(), "cannot exchange");
+      replace_in_two_steps(final_path);
     }
     sync_directory(parent_folder(final_path));
   }
 
  private:
+  /// For file systems that cannot exchange. A process killed in between leaves no checkpoint of this step.
+  void replace_in_two_steps(const std::filesystem::path& final_path) const {
+    const std::filesystem::path old = path_.string() + "-old";
+    if (::rename(final_path.c_str(), old.c_str()) != 0 || ::rename(path_.c_str(), final_path.c_str()) != 0) {
+      throw system_error(final_path.string(), "cannot rename to");
+    }
+    remove_folder(old);
+  }
+
   std::filesystem::path path_;
 };
 

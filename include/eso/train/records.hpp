@@ -64,7 +64,7 @@ inline std::optional<SampleStatistics> sample_statistics(const Batch& batch) {
 /// not finite become null.
 inline nlohmann::ordered_json metrics_record(const Step& step) {
   nlohmann::ordered_json record{{"step", step.number}, {"epoch", step.epoch}, {"loss", step.loss}};
-  for (const auto& [name, value] : step.parts) record["loss/" + name] = value;
+  for (const auto& [name, value] : step.parts) record[name] = value;
   record["grad_norm"] = step.gradient_norm;
   record["learning_rate"] = step.learning_rate;
   record["num_tokens"] = step.tokens;

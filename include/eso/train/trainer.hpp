@@ -58,9 +58,22 @@ struct Step {
   StepTimes times;
 };
 
+/// \throws Error (input) naming the example and sample of a drawn response whose reward is not finite.
+inline void check_rewards(const Batch& batch, const std::vector<const Example*>& examples) {
+  for (const Response& response : batch.responses) {
+    if (response.kind != Kind::sample && response.kind != Kind::greedy) continue;
+    if (!std::isfinite(response.reward)) {
+      throw input_error("reward",
+                        fmt::format("of sample {} of example {} is not finite", response.sample,
+                                    examples[static_cast<std::size_t>(response.prompt)]->number),
+                        fmt::format("{}", response.reward));
+    }
+  }
+}
+
 /// Scores the drawn responses of a batch in place.
 ///
-/// \throws Error (input) naming the example and sample of a reward that is not finite.
+/// \throws Error as `check_rewards`.
 template <Reward R>
 void score(Batch& batch, const std::vector<const Example*>& examples, const R& reward) {
   std::vector<Response*> drawn;
@@ -80,14 +93,7 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
     require(rewards.size() == drawn.size(), "reward", "needs one value for each response");
     for (std::size_t i = 0; i < drawn.size(); ++i) drawn[i]->reward = rewards[i];
   }
-  for (const Response* response : drawn) {
-    if (!std::isfinite(response->reward)) {
-      throw input_error("reward",
-                        fmt::format("of sample {} of example {} is not finite", response->sample,
-                                    example_of(*response)->number),
-                        fmt::format("{}", response->reward));
-    }
-  }
+  check_rewards(batch, examples);
 }
 
 /// Fine-tunes a model: the only place where sampler, reward, loss, model and optimizer meet.
@@ -118,6 +124,8 @@ class Trainer {
   double clip_norm = 1;    ///< 0: off
   std::uint64_t seed = 0;
   bool shuffle = true;
+  bool pairs =
+      false;  ///< an example with a rejected response is a pair, not a target alone: DPO, reward model
   std::int64_t max_steps = 0;  ///< 0: all epochs
 
   /// Called with the scored batch before the loss sees it, if given: to add log-probabilities of a reference
@@ -247,8 +255,9 @@ class Trainer<M, S, R, L, O>::Run {
       const Index p = step_.batch.prompt_count();
       step_.examples.push_back(&example);
       step_.batch.prompts.push_back({example.prompt, example.number});
-      add_given(example.target, example.rejected.empty() ? Kind::target : Kind::chosen, p);
-      if (!example.rejected.empty()) add_given(example.rejected, Kind::rejected, p);
+      const bool pair = trainer_.pairs && !example.rejected.empty();
+      add_given(example.target, pair ? Kind::chosen : Kind::target, p);
+      if (pair) add_given(example.rejected, Kind::rejected, p);
     }
   }
 
@@ -264,19 +273,19 @@ class Trainer<M, S, R, L, O>::Run {
   void draw_and_score(Clock::time_point& since) {
     step_.reward = std::numeric_limits<double>::quiet_NaN();
     if (step_.active) {
-      const StepSeed step_seed{trainer_.seed, static_cast<std::uint32_t>(trainer_.steps_done)};
-      std::vector<Response> drawn = trainer_.sampler(trainer_.model, step_.batch.prompts, step_seed);
+      std::vector<Response> drawn = trainer_.sampler(trainer_.model, step_.batch.prompts, step_seed());
       std::move(drawn.begin(), drawn.end(), std::back_inserter(step_.batch.responses));
       lap(since, step_.times.sample);
       score(step_.batch, step_.examples, trainer_.reward);
-      double sum = 0;
-      std::int64_t count = 0;
-      for (const Response& response : step_.batch.responses) {
-        if (response.kind == Kind::sample) sum += response.reward, ++count;
-      }
-      if (count > 0) step_.reward = sum / static_cast<double>(count);
     }
     if (trainer_.prepare) trainer_.prepare(step_.batch);
+    check_rewards(step_.batch, step_.examples);
+    double sum = 0;
+    std::int64_t count = 0;
+    for (const Response& response : step_.batch.responses) {
+      if (response.kind == Kind::sample) sum += response.reward, ++count;
+    }
+    if (count > 0) step_.reward = sum / static_cast<double>(count);
     lap(since, step_.times.reward);
   }
 
@@ -292,7 +301,7 @@ class Trainer<M, S, R, L, O>::Run {
     for (Index first = 0; first < whole.prompt_count(); first += size) {
       if (trainer_.between) trainer_.between();
       const Batch micro = part(whole, first, std::min(size, whole.prompt_count() - first));
-      const LogProbs logp = trainer_.model.log_probs(micro);
+      const LogProbs logp = training_log_probs(micro);
       const LossResult result = trainer_.loss(micro, logp, totals);
       lap(since, step_.times.forward);
       trainer_.model.backward(result.d_logp);
@@ -305,6 +314,17 @@ class Trainer<M, S, R, L, O>::Run {
       trainer_.tokens_seen += static_cast<std::int64_t>(r.tokens.size());
     step_.tokens = trainer_.tokens_seen;
   }
+
+  /// As the model trains: with the masks of its dropout, if it has any.
+  LogProbs training_log_probs(const Batch& batch) {
+    if constexpr (requires { trainer_.model.log_probs(batch, step_seed()); }) {
+      return trainer_.model.log_probs(batch, step_seed());
+    } else {
+      return trainer_.model.log_probs(batch);
+    }
+  }
+
+  StepSeed step_seed() const { return {trainer_.seed, static_cast<std::uint32_t>(trainer_.steps_done)}; }
 
   void add(const LossResult& result) {
     step_.loss += result.value;
