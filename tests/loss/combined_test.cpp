@@ -46,8 +46,8 @@ TEST_CASE("the second loss is on while the step is active, and not computed befo
   CHECK(on.value == Approx(sft.value + .05 * eso.value).epsilon(1e-15));
   CHECK((on.d_logp - (sft.d_logp + .05 * eso.d_logp)).abs().maxCoeff() < 1e-16);
   REQUIRE(on.parts.size() == 2);
-  CHECK(on.parts[0] == std::pair<std::string, double>("sft", sft.value));
-  CHECK(on.parts[1] == std::pair<std::string, double>("eso", eso.value));  // without the weight
+  CHECK(on.parts[0] == std::pair<std::string, double>("loss/sft", sft.value));
+  CHECK(on.parts[1] == std::pair<std::string, double>("loss/eso", eso.value));  // without the weight
   totals.active = false;
   small.batch.responses[2].reward = std::numeric_limits<double>::quiet_NaN();
   const LossResult off = loss(small.batch, small.logp(), totals);

@@ -69,7 +69,7 @@ TEST_CASE("EsoLoss has the gradient of equation 12 at every token of a sample", 
   expected << .2, .2, 0, -.1, 0, 0, .1, .1, .1, -.2, -.2, 0;
   CHECK((result.d_logp - expected).abs().maxCoeff() < 1e-15);
   REQUIRE(result.parts.size() == 1);
-  CHECK(result.parts[0].first == "eso");
+  CHECK(result.parts[0].first == "loss/eso");
   CHECK(result.parts[0].second == result.value);
 }
 
@@ -248,7 +248,7 @@ TEST_CASE("EsoLoss names the prompt whose samples or rewards do not serve", "[lo
   };
   SmallBatch single(2);
   single.add(1, Kind::sample, {-1}, .5);
-  CHECK(message(EsoLoss{}, single) == "EsoLoss: prompt 1 has 1 sample, expected at least 2");
+  CHECK(evaluate(EsoLoss{}, single).value == 0);  // it is its own mean
   CHECK(message(with_baseline(Baseline::leave_one_out), single) ==
         "EsoLoss: prompt 1 has 1 sample, expected at least 2");
   CHECK(message(with_baseline(Baseline::greedy), single) ==
@@ -258,6 +258,8 @@ TEST_CASE("EsoLoss names the prompt whose samples or rewards do not serve", "[lo
   EsoLoss normed = with_baseline(Baseline::greedy);
   normed.advantage_norm = AdvantageNorm::std;
   CHECK(message(normed, single) == "EsoLoss: prompt 1 has 1 sample, expected at least 2");
+  single.add(1, Kind::sample, {-2}, .5);  // no spread to divide by: nothing to learn, not everything
+  CHECK(evaluate(normed, single).value == 0);
   SmallBatch unscored = two_prompts();
   unscored.batch.responses[8].reward = std::numeric_limits<double>::quiet_NaN();
   CHECK(message(EsoLoss{}, unscored) ==

@@ -40,7 +40,7 @@ TEST_CASE("SftLoss reads targets alone and nothing beyond their lengths", "[loss
   CHECK((result.d_logp.bottomRows(8) == 0).all());   // samples
   CHECK(result.d_logp.sum() == Approx(-1));          // a mean over tokens
   REQUIRE(result.parts.size() == 1);
-  CHECK(result.parts[0].first == "sft");
+  CHECK(result.parts[0].first == "loss/sft");
   CHECK(result.parts[0].second == result.value);
   CHECK(SftLoss::name == "sft");
 }

@@ -75,7 +75,7 @@ inline double mean_reward(const Batch& batch, const std::vector<Index>& rows) {
 ///     mean            A_j = R_j - u                    u = mean of the prompt's k rewards
 ///     leave_one_out   A_j = (R_j - u) k / (k - 1)      = R_j - mean of the others
 ///     greedy          A_j = R_j - R_greedy
-///     std             A_j / (s + 1e-4)                 s^2 = sum of (R_j - u)^2 / (k - 1)
+///     std             A_j / (s + 1e-4)                 s^2 = sum of (R_j - u)^2 / (k - 1); 0 where s is 0
 ///
 /// \throws Error if a prompt has one sample where two are needed (`leave_one_out` and `std`), if it has
 ///         samples but not exactly one greedy response for `Baseline::greedy`, or if a reward is not finite.
@@ -105,7 +105,7 @@ inline std::vector<double> advantages(const Batch& batch, Baseline baseline = Ba
     if (norm == AdvantageNorm::std) {
       double squares = 0;
       for (const Index n : rows) squares += std::pow(batch.response(n).reward - mean, 2);
-      factor /= std::sqrt(squares / (k - 1)) + 1e-4;
+      factor = squares > 0 ? factor / (std::sqrt(squares / (k - 1)) + 1e-4) : 0;
     }
     for (const Index n : rows) {
       result[static_cast<std::size_t>(n)] = factor * (batch.response(n).reward - compared_with);
