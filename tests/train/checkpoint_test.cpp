@@ -351,9 +351,11 @@ TEST_CASE("a process killed at any moment of its saves leaves the newest checkpo
     before = found;
   }
   CHECK(before > 0);
-  // Each kill between a save and the removal of the oldest leaves one more; the next save that ends removes them.
+  // Each kill between a save and the removal of the oldest leaves one more; the next save that ends removes
+  // them.
   save(folder.path(), before + 1, 2);
-  CHECK(folder.names() == std::set<std::string>{fmt::format("step-{}", before), fmt::format("step-{}", before + 1)});
+  CHECK(folder.names() ==
+        std::set<std::string>{fmt::format("step-{}", before), fmt::format("step-{}", before + 1)});
 }
 
 TEST_CASE("a process killed while it replaces a checkpoint leaves it whole", "[checkpoint]") {
