@@ -32,6 +32,11 @@ std::vector<Tokens> cut(const std::vector<Tokens>& texts, eso::Index window, std
 
 }  // namespace
 
+TEST_CASE("without shuffling texts stand in windows as they come", "[data]") {
+  const std::vector<Tokens> texts{{1, 2}, {3}, {4, 5}, {6}};
+  CHECK(joined(eso::windows(texts, 0, 5, 7, false)) == std::vector<Tokens>{{1, 2, 0, 3, 0}, {4, 5, 0, 6, 0}});
+}
+
 TEST_CASE("one text is cut into windows by hand", "[data]") {
   // 1 2 3 4 5 6 7 and the end, 0: eight tokens
   const std::vector<Tokens> text{{1, 2, 3, 4, 5, 6, 7}};

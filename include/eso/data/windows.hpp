@@ -15,15 +15,16 @@
 
 namespace eso {
 
-/// Texts as windows for next-token training: shuffled by `seed`, joined with `eos` behind each, and cut every
-/// `window` tokens. A shorter last window is kept if it has two tokens or more.
+/// Texts as windows for next-token training: shuffled by `seed` (or, without `shuffle`, as they come), joined
+/// with `eos` behind each, and cut every `window` tokens. A shorter last window is kept if it has two tokens
+/// or more.
 ///
 /// A window is an `Example` whose prompt is its first token and whose target are the others, so its first
 /// token is given, not predicted; `number` counts the windows. O(tokens).
 ///
 /// \throws Error (input) if `window` is less than 2 or the texts give no window.
 inline std::vector<Example> windows(std::span<const Tokens> texts, TokenId eos, Index window,
-                                    std::uint64_t seed) {
+                                    std::uint64_t seed, bool shuffle = true) {
   require(window >= 2, "windows", "a window needs at least two tokens");
   const auto size = static_cast<std::size_t>(window);
   std::vector<Example> result;
@@ -41,8 +42,10 @@ inline std::vector<Example> windows(std::span<const Tokens> texts, TokenId eos, 
     if (open.size() == size) close();
   };
   // Sample 1 keeps this stream apart from those that order the epochs (see Batches).
-  for (const std::size_t i :
-       permutation(texts.size(), {.seed = seed, .purpose = Purpose::shuffling, .sample = 1})) {
+  const std::vector<std::size_t> order =
+      permutation(texts.size(), {.seed = seed, .purpose = Purpose::shuffling, .sample = 1});
+  for (std::size_t n = 0; n < texts.size(); ++n) {
+    const std::size_t i = shuffle ? order[n] : n;
     for (const TokenId id : texts[i]) append(id);
     append(eos);
   }

@@ -7,7 +7,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <string>
 
 #include "eso/model/architecture.hpp"
 #include "eso/text/json_file.hpp"
@@ -60,8 +59,9 @@ class Gpt2Settings {
     return config_.find(own) || !config_.find(general) ? own : general;
   }
 
-  /// The first of the keys that is there and not null.
+  /// What the keys say that are there and not null, which must be one and the same.
   Index count(std::initializer_list<const char*> keys, Index otherwise) const {
+    std::optional<Index> found;
     for (const char* key : keys) {
       const auto node = config_.find(key);
       if (!node) continue;
@@ -72,9 +72,12 @@ class Gpt2Settings {
           value.get<std::int64_t>() < 1) {
         throw wrong(key, value.dump(), "an integer from 1 to 2147483647");
       }
-      return static_cast<Index>(value.get<std::int64_t>());
+      const auto number = static_cast<Index>(value.get<std::int64_t>());
+      if (found && *found != number)
+        throw wrong(key, value.dump(), fmt::format("{} as in its synonym", *found));
+      found = number;
     }
-    return otherwise;
+    return found.value_or(otherwise);
   }
 
   double positive(const char* key, double otherwise) const {
