@@ -21,7 +21,7 @@ void check_name(const std::string& name) {
                         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                                c == '-' || c == '_' || c == '.';
                       });
-  if (!usable) {
+  if (!usable || name == "comparison.json" || name == "report.html") {
     throw eso::input_error("--arm", "the name of an arm is not usable", "\"" + name + "\"",
                            "up to 64 letters, digits, '-', '_' and '.'");
   }
@@ -43,6 +43,7 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
       throw eso::input_error("--arm", fmt::format("{}: --{} belongs to the whole comparison", name, flag));
     }
   }
+  set.read_config();
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
   return arm;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <system_error>
 
@@ -176,14 +177,16 @@ Json settings_record(const CompareFlags& f) {
           {"common", config_of(common)}};
 }
 
-/// What an arm is to read must be there before the first one trains.
+/// What an arm is to read must be there and sound before the first one trains.
 void check_inputs(const std::vector<ComparedArm>& arms) {
-  std::error_code error;
+  std::set<std::string> models, data;
   for (const ComparedArm& arm : arms) {
-    if (!std::filesystem::is_directory(arm.flags.model, error))
-      throw eso::input_error(arm.flags.model, "no such model folder");
-    for (const std::string& file : arm.flags.data) {
-      if (!std::filesystem::exists(file, error)) throw eso::input_error(file, "no such file");
+    const TrainFlags& f = arm.flags;
+    const auto threads = make_threads(f.threads);
+    if (models.insert(f.model).second) open_model_folder(f.backend, f.model, threads).needed_tokenizer();
+    if (data.insert(fmt::format("{}\n{}", f.format, fmt::join(f.data, "\n"))).second) {
+      const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
+      eso::read_examples(files, eso::format_named(f.format, "--format"));
     }
   }
 }
@@ -237,16 +240,21 @@ void compare(const CompareFlags& f) {
 }
 
 void check_compare_flags(const CompareFlags& f) {
+  if (f.common.output.empty()) throw eso::input_error("--output", "is required");
+  if (f.lead_words < 0) throw eso::input_error("--lead-words", "is negative");
+  const std::set<std::uint64_t> distinct(f.seeds.begin(), f.seeds.end());
+  if (distinct.size() < f.seeds.size()) throw eso::input_error("--seeds", "holds a seed twice");
   if (f.training_seeds < 1) throw eso::input_error("--training-seeds", "must be at least 1");
   if (f.evaluation_data.empty()) throw eso::input_error("--evaluation-data", "is required");
   if (f.seeds.empty()) throw eso::input_error("--seeds", "must name at least one seed");
   if (f.temperature.empty()) throw eso::input_error("--temperature", "must name at least one temperature");
   if (f.evaluation_batch_size < 1) throw eso::input_error("--evaluation-batch-size", "must be at least 1");
   if (f.examples < 0) throw eso::input_error("--examples", "is negative");
-  for (const auto& list : {f.temperature, f.curve}) {
+  for (const auto& [flag, list] :
+       {std::pair("--temperature", f.temperature), std::pair("--curve", f.curve)}) {
     for (const double t : list) {
       if (!(t >= 0) || !std::isfinite(t))
-        throw eso::input_error("--temperature", "must be finite and at least 0", fmt::format("{}", t));
+        throw eso::input_error(flag, "must be finite and at least 0", fmt::format("{}", t));
     }
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <sched.h>
 
 #include <csignal>
@@ -94,6 +95,10 @@ std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // both then come as errors of the write
   std::signal(SIGXFSZ, SIG_IGN);
+  // A stream that is closed must not give its number to a file that is opened later.
+  for (const int stream : {0, 1, 2}) {
+    if (::fcntl(stream, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) == -1) return 1;
+  }
 #ifdef EIGEN_USE_BLAS
   if (openblas_set_num_threads != nullptr)
     openblas_set_num_threads(1);  // the threads are ours, see --threads

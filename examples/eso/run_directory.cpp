@@ -54,7 +54,14 @@ RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path / "config.toml", error)) {
     throw eso::input_error(path.string(), "holds no run: it has no config.toml");
   }
-  return RunDirectory(path, std::make_unique<eso::DirectoryLock>(path));
+  auto lock = std::make_unique<eso::DirectoryLock>(path);
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    // What a killed process was writing; only the holder of the lock writes here.
+    if (entry.path().filename().string().find(".tmp-") != std::string::npos) {
+      std::filesystem::remove_all(entry.path(), error);
+    }
+  }
+  return RunDirectory(path, std::move(lock));
 }
 
 void RunDirectory::save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,
@@ -66,14 +73,16 @@ void RunDirectory::save(std::int64_t step, nlohmann::json counters, const std::v
   eso::save_checkpoint(checkpoints(), step, model, optimizer, counters, keep);
 }
 
-std::optional<eso::LoadedCheckpoint> RunDirectory::restore() {
+std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
+    const std::function<void(const nlohmann::json&)>& check) {
   std::optional<eso::LoadedCheckpoint> newest;
   for (const auto& [step, path] : eso::list_checkpoints(checkpoints())) {
     try {
       newest = eso::load_checkpoint(path);
       const nlohmann::json &metrics = newest->counters.at("metrics_bytes"),
                            &completions = newest->counters.at("completions_bytes");
-      if (!metrics.is_number_unsigned() || !completions.is_number_unsigned())
+      if (!metrics.is_number_unsigned() || !completions.is_number_unsigned() ||
+          !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned())
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {
@@ -84,6 +93,7 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore() {
     newest.reset();
   }
   if (newest) {
+    check(newest->counters);
     check_records(newest->path, path_ / "metrics.jsonl", metrics_, newest->counters["metrics_bytes"]);
     check_records(newest->path, path_ / "completions.jsonl", completions_,
                   newest->counters["completions_bytes"]);

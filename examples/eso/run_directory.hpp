@@ -42,8 +42,10 @@ class RunDirectory {
             const std::vector<eso::TensorView>& optimizer, int keep);
 
   /// The newest valid checkpoint, the records cut back to it; skipped ones are reported on standard error.
-  /// Without one the records are emptied. \throws eso::Error (input) if records that belong to it are lost.
-  std::optional<eso::LoadedCheckpoint> restore();
+  /// Without one the records are emptied. `check` is shown its counters first and may throw.
+  ///
+  /// \throws eso::Error (input) if records that belong to it are lost.
+  std::optional<eso::LoadedCheckpoint> restore(const std::function<void(const nlohmann::json&)>& check);
 
  private:
   RunDirectory(std::filesystem::path path, std::unique_ptr<eso::DirectoryLock> lock);

@@ -11,6 +11,7 @@
 #include "eso/loss/combined.hpp"
 #include "eso/loss/eso.hpp"
 #include "eso/loss/sft.hpp"
+#include "eso/model/tensor_values.hpp"
 #include "eso/optim/adamw.hpp"
 #include "eso/optim/sgd.hpp"
 #include "eso/reward/rouge_reward.hpp"
@@ -76,7 +77,7 @@ std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
       throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window),
                              fmt::format("at most {}", model.context_length()));
     }
-    return eso::windows(tokens, model.end_of_sequence(), window, f.seed);
+    return eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
   }
   const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
   eso::Tokenised result = eso::tokenise(texts, tokenizer, eos, f.max_prompt_tokens, f.max_response_tokens,
@@ -122,6 +123,7 @@ std::string digest(const std::vector<eso::Example>& examples) {
     for (const eso::Tokens* tokens : {&example.prompt, &example.target, &example.rejected}) {
       const std::size_t count = tokens->size();
       crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(&count), sizeof count);
+      if (count == 0) continue;  // zlib takes a null pointer for a new beginning
       crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(tokens->data()), count * sizeof(eso::TokenId));
     }
   }
@@ -154,7 +156,8 @@ void run_steps(const RunState& run, Trainer& trainer) {
   const auto save = [&] {
     const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", digest(run.examples)}};
     run.directory.save(trainer.steps_done, counters, run.model.state(), trainer.optimizer.state(),
-                       static_cast<int>(run.flags.keep_checkpoints));
+                       static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
+                                                               std::numeric_limits<int>::max())));
   };
   trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
@@ -222,11 +225,14 @@ void configure(const TrainFlags& f, Trainer& trainer) {
 template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
   configure(run.flags, trainer);
-  if (const auto checkpoint = run.directory.restore()) {
-    if (checkpoint->counters.at("data") != digest(run.examples)) {
-      throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
-                             digest(run.examples), checkpoint->counters.at("data").dump());
-    }
+  const auto same_data = [&](const nlohmann::json& counters) {
+    const std::string found = digest(run.examples),
+                      expected = counters.at("data").template get<std::string>();
+    if (found == expected) return;
+    throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
+                           found, expected);
+  };
+  if (const auto checkpoint = run.directory.restore(same_data)) {
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     trainer.steps_done = checkpoint->step;
@@ -251,6 +257,18 @@ std::int64_t run_method(const RunState& run, AnyModel& model, Optimizer optimize
       run, model,
       eso::Trainer(model, std::move(sampler), reward, eso::Combined{sft_loss(f), f.eso_lambda, eso_loss(f)},
                    std::move(optimizer)));
+}
+
+/// A model that diverged is no result; its last checkpoints are there.
+void check_finite(const AnyModel& model, const std::filesystem::path& directory) {
+  for (const eso::TensorView& tensor : model.state()) {
+    std::vector<float> values(static_cast<std::size_t>(eso::value_count(tensor)));
+    eso::read_values(tensor, values.data());
+    if (std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) continue;
+    throw eso::Error(
+        eso::Fault::system, directory.string(),
+        fmt::format("training diverged: the tensor {} has a value that is not finite", tensor.name));
+  }
 }
 
 /// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
@@ -280,6 +298,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
                      .threads = threads.get()};
     result.steps = run_method(run, model, std::move(adamw));
   }
+  check_finite(model, directory.path());
   eso::write_durably(directory.path() / "report.html", run_report(directory.path()));
   write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

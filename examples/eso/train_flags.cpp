@@ -30,7 +30,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("schedule", f.schedule, "cosine, linear or constant");
   set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
-  set.add("weight-decay", f.weight_decay, "on matrices; 0: off");
+  set.add("weight-decay", f.weight_decay, "on matrices, with sgd on everything; 0: off");
   set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
   set.add("max-response-tokens", f.max_response_tokens, "targets are cut to this, samples end there");
   set.add("temperatures", f.temperatures, "one sample a prompt at each");
@@ -186,15 +186,15 @@ void check_train_flags(const TrainFlags& f) {
   if (f.model.empty()) throw eso::input_error("--model", "is required");
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   if (f.output.empty()) throw eso::input_error("--output", "is required");
-  for (const auto& [flag, path] : {std::pair("--model", f.model), std::pair("--output", f.output)})
-    check_text(flag, path);
-  for (const std::string& file : f.data) check_text("--data", file);
 }
 
 std::string config_of(TrainFlags flags) {
   flags.model = std::filesystem::absolute(flags.model).lexically_normal().string();
   for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
   flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
+  check_text("--model", flags.model);
+  check_text("--output", flags.output);
+  for (const std::string& file : flags.data) check_text("--data", file);
   if (flags.threads == 0) flags.threads = processor_count();
   CLI::App app;
   FlagSet set(app);

@@ -173,6 +173,9 @@ class Trainer {
 
  private:
   Batches batches(std::size_t count) const {
+    require(batch_size >= 1 && epochs >= 1, "Trainer", "batch_size and epochs must be at least 1");
+    require(micro_batch_size >= 0 && max_steps >= 0, "Trainer",
+            "micro_batch_size and max_steps must not be negative");
     return {count, static_cast<std::size_t>(batch_size), static_cast<std::size_t>(epochs), seed, shuffle};
   }
 };
