@@ -13,8 +13,8 @@ namespace eso {
 
 /// Plain gradient descent: p -= learning_rate (scale g + weight_decay p), for every parameter.
 ///
-/// It remembers nothing. Source: torch.optim.SGD without momentum: unlike `AdamW` here, it also decays biases and
-/// normalisations.
+/// It remembers nothing. Source: torch.optim.SGD without momentum: unlike `AdamW` here, it also decays biases
+/// and normalisations.
 struct Sgd {
   double weight_decay = 0;     ///< 0: off
   Threads* threads = nullptr;  ///< share the work; the result does not depend on their number
