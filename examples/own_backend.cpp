@@ -2,7 +2,7 @@
 // A backend of one's own: the smallest language model there is, and what the library asks of it.
 //
 // Its laws are checked first, as the backends of the library have theirs checked, then it is fine-tuned with
-// ESO.
+// ESO. In a build folder: examples/own_backend_example.
 #include <eso/eso.hpp>
 #include <eso/testing/laws.hpp>
 
@@ -18,8 +18,9 @@ class Bigram {
   // --- LogProbModel: two operations and the parameters ---
 
   eso::LogProbs log_probs(const eso::Batch& batch) {
-    eso::check(batch, size_, context_length(), "Bigram::log_probs");
-    last_ = batch;
+    eso::check(batch, size_, context_length(),
+               "Bigram::log_probs");  // the laws ask for errors on bad batches
+    last_ = batch;                    // backward belongs to it
     ready_ = true;
     logp_ = eso::LogProbs::Zero(batch.response_count(), batch.longest());
     each_token([&](eso::Index n, eso::Index t, eso::TokenId before, eso::TokenId token) {
@@ -37,6 +38,7 @@ class Bigram {
     });
   }
 
+  /// Name, shape, values, gradients, size, and whether weight decay applies: to matrices, not to biases.
   eso::ParameterList<double> parameters() {
     return {{"table", {size_, size_}, table_.data(), gradient_.data(), table_.size(), true}};
   }
@@ -51,8 +53,6 @@ class Bigram {
         eso::Batch one;
         one.prompts = {prompt};
         eso::check(one, model.size_, model.context_length(), "Bigram::decode");
-        eso::require(static_cast<eso::Index>(prompt.tokens.size()) <= model.context_length(),
-                     "Bigram::decode", "a prompt is too long");
         last.push_back(prompt.tokens.back());
         lengths_.push_back(static_cast<eso::Index>(prompt.tokens.size()));
       }

@@ -200,8 +200,12 @@ void compare(const CompareFlags& f) {
     ModelFolder folder = open_model_folder(f.common.backend, f.common.model, make_threads(1));
     evaluation_examples(f, folder.model, folder.needed_tokenizer());
   }
-  RunDirectory::check_new(directory);
   std::error_code error;
+  if (std::filesystem::exists(directory, error) && !std::filesystem::is_empty(directory, error)) {
+    throw eso::input_error(directory.string(),
+                           "the output directory is not empty; a comparison begins in a new one");
+  }
+  RunDirectory::check_new(directory);
   std::filesystem::create_directories(directory, error);
   if (error) throw eso::system_error(directory.string(), "cannot make the directory", error.value());
   const eso::DirectoryLock lock(directory);

@@ -28,6 +28,7 @@ void check_flags(const EvalFlags& f) {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   check_given("--model", f.model.model);
   if (f.data.empty()) throw eso::input_error("--data", "is required");
+  check_given("--format", f.format);
   if (eso::format_named(f.format, "--format") == eso::Format::text) {
     throw eso::input_error("--format", "has no prompts to answer", f.format);
   }

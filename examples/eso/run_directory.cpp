@@ -61,7 +61,9 @@ RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
       std::filesystem::remove_all(entry.path(), error);
     }
   }
-  return RunDirectory(path, std::move(lock));
+  RunDirectory directory(path, std::move(lock));
+  directory.resumed_ = true;
+  return directory;
 }
 
 void RunDirectory::save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,

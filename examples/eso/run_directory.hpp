@@ -32,6 +32,8 @@ class RunDirectory {
   }
 
   const std::filesystem::path& path() const { return path_; }
+  /// Whether the run began before.
+  bool resumed() const { return resumed_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
   void add_metrics(const nlohmann::ordered_json& record) { metrics_.append(record.dump()); }
@@ -51,6 +53,7 @@ class RunDirectory {
   RunDirectory(std::filesystem::path path, std::unique_ptr<eso::DirectoryLock> lock);
 
   std::filesystem::path path_;
+  bool resumed_ = false;
   std::unique_ptr<eso::DirectoryLock> lock_;
   eso::AppendFile metrics_, completions_;
 };

@@ -149,6 +149,18 @@ void write_records(const RunState& run, const eso::Step& step) {
     run.directory.add_completion(record);
 }
 
+/// A run that ends before its method begins is legal, and seldom what was meant.
+template <class Trainer>
+void say_if_never_on(const RunState& run, const Trainer& trainer) {
+  const std::int64_t steps = trainer.steps(run.examples.size()),
+                     in_epoch = trainer.steps_per_epoch(run.examples.size());
+  for (std::int64_t epoch = 0; epoch < run.flags.epochs && epoch * in_epoch < steps; ++epoch) {
+    if (trainer.active_epochs(epoch, run.flags.epochs)) return;
+  }
+  say("{}ESO is never on: --active-epochs {} of {}, and the run ends after step {} in epoch {}",
+      run.hooks.title, run.flags.active_epochs, run.flags.epochs, steps, (steps - 1) / in_epoch + 1);
+}
+
 /// Steps the trainer to its end, with records, checkpoints and progress.
 template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
@@ -159,9 +171,16 @@ void run_steps(const RunState& run, Trainer& trainer) {
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
   };
+  if (run.flags.method == "eso") say_if_never_on(run, trainer);
   trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
   std::int64_t saved = -1, recorded = trainer.steps_done, skipped = 0;
+  // After a failure the model stands where the last step left it: worth a checkpoint, if one can be had.
+  const auto save_quietly = [&] {
+    try {
+      if (recorded == trainer.steps_done && saved != recorded && recorded > 0) save();
+    } catch (const std::exception&) {}
+  };
   try {
     for (const eso::Step& step : trainer.run(run.examples)) {
       write_records(run, step);
@@ -192,12 +211,14 @@ void run_steps(const RunState& run, Trainer& trainer) {
     progress.line(fmt::format("{}stopped after step {}; eso train --resume {} goes on", run.hooks.title,
                               trainer.steps_done, run.directory.path().string()));
     throw;
+  } catch (const eso::Error& error) {
+    save_quietly();
+    if (error.where() != "Distribution::draw") throw;
+    throw eso::Error(
+        eso::Fault::system, run.directory.path().string(),
+        fmt::format("training diverged: in step {} the logits are not finite", trainer.steps_done + 1));
   } catch (...) {
-    // The model stands where the last step left it: what was paid for is worth a checkpoint, if one can be
-    // had.
-    try {
-      if (recorded == trainer.steps_done && saved != recorded && recorded > 0) save();
-    } catch (const std::exception&) {}
+    save_quietly();
     throw;
   }
 }
@@ -238,6 +259,8 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     trainer.steps_done = checkpoint->step;
     trainer.tokens_seen = checkpoint->counters.at("tokens").template get<std::int64_t>();
     say("{}going on after step {}", run.hooks.title, checkpoint->step);
+  } else if (run.directory.resumed()) {
+    say("{}there is no checkpoint: from the start", run.hooks.title);
   }
   run_steps(run, trainer);
   return trainer.steps_done;

@@ -124,6 +124,7 @@ void check_names(const TrainFlags& f) {
   one_of("--eso-token-reduce", f.eso_token_reduce, {"sum", "mean-seq"});
   one_of("--eso-sample-reduce", f.eso_sample_reduce, {"sum", "mean"});
   one_of("--eso-batch-reduce", f.eso_batch_reduce, {"mean", "sum", "mean-kept", "sum-if-any-above"});
+  if (f.format.empty()) throw eso::input_error("--format", "is required");
   eso::format_named(f.format, "--format");
 }
 
