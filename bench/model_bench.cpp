@@ -35,6 +35,7 @@ BENCHMARK(product)
 /// Log-probabilities of 4 prompts of 64 tokens with one response of 64, and with 4.
 void forward(benchmark::State& state) {
   const eso::Batch batch = sampled_batch(4, 64, state.range(0), 64);
+  model().log_probs(batch);
   for (auto _ : state) benchmark::DoNotOptimize(model().log_probs(batch));
 }
 BENCHMARK(forward)->Arg(1)->Arg(4)->Unit(benchmark::kMillisecond);
@@ -43,6 +44,7 @@ void backward(benchmark::State& state) {
   const eso::Batch batch = sampled_batch(4, 64, state.range(0), 64);
   const eso::LogProbs weights = eso::LogProbs::Constant(batch.response_count(), 64, 0.01);
   model().log_probs(batch);
+  model().backward(weights);
   for (auto _ : state) model().backward(weights);
 }
 BENCHMARK(backward)->Arg(1)->Arg(4)->Unit(benchmark::kMillisecond);

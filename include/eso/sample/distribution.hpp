@@ -43,8 +43,7 @@ class Distribution {
   /// \throws Error (system: a model can come to this) if a logit is not a number or none is finite.
   Draw draw(const Scalar* logits, Index count, double uniform) {
     const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> l(logits, count);
-    Index best = 0;
-    const Scalar largest = l.maxCoeff(&best);
+    const Scalar largest = l.maxCoeff();
     shifted_ = l - largest;
     // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
     // number.
@@ -55,7 +54,7 @@ class Distribution {
     draw.entropy = std::log(sum) - mean_of_shifted(sum);
     if (temperature == 0) {
       draw.entropy_drawn = draw.entropy;
-      draw.token = static_cast<TokenId>(best);
+      draw.token = static_cast<TokenId>(std::find(logits, logits + count, largest) - logits);
     } else {
       constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
       const double factor = std::min(1 / temperature, largest_factor);
