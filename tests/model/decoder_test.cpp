@@ -126,6 +126,12 @@ TEST_CASE("a decoder as GPT-2 keeps the laws of a model and a generator") { chec
 TEST_CASE("a decoder as OPT-350m keeps the laws of a model and a generator") { check_laws(opt()); }
 TEST_CASE("a decoder as GPT-NeoX keeps the laws of a model and a generator") { check_laws(neox()); }
 
+TEST_CASE("a decoder without layers keeps the laws of a model and a generator") {
+  Architecture a = gpt2();
+  a.layers = 0;
+  check_laws(a);
+}
+
 TEST_CASE("a decoder on three threads keeps the laws of a model and a generator") { check_laws(gpt2(), 3); }
 
 TEST_CASE("a decoder keeps the laws with settings that no family combines") {

@@ -93,6 +93,7 @@ class Decoder {
         attention.forward(packing_, last(layer), saved.qkv, saved.attended, saved.log_sum, *threads_);
       });
     }
+    if (architecture_.layers == 0) x_ = RowMatrix<Scalar>(x_(packing_.head_rows, Eigen::all));
     to_head(x_, head_normed_, head_out_);
     logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
     weights_.head.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
@@ -116,6 +117,7 @@ class Decoder {
     for (Index layer = architecture_.layers; layer-- > 0;) {
       backward_layer(layer, saved_[static_cast<std::size_t>(layer)]);
     }
+    if (architecture_.layers == 0) scatter(d_x_);
     embed_backward();
   }
 

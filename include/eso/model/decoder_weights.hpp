@@ -63,7 +63,7 @@ struct DecoderWeights {
 
  private:
   Weight<Scalar>& slot(const ArraySpec& spec) {
-    DecoderLayer<Scalar>& layer = layers[static_cast<std::size_t>(spec.layer)];
+    DecoderLayer<Scalar>* const layer = layers.data() + spec.layer;  // of none where there are no layers
     switch (spec.role) {
       case Role::token_embedding:
         return token_embedding;
@@ -72,29 +72,29 @@ struct DecoderWeights {
       case Role::project_in:
         return project_in.weight;
       case Role::norm1_weight:
-        return layer.norm1.weight;
+        return layer->norm1.weight;
       case Role::norm1_bias:
-        return layer.norm1.bias;
+        return layer->norm1.bias;
       case Role::qkv_weight:
-        return layer.qkv.weight;
+        return layer->qkv.weight;
       case Role::qkv_bias:
-        return layer.qkv.bias;
+        return layer->qkv.bias;
       case Role::attention_out_weight:
-        return layer.attention_out.weight;
+        return layer->attention_out.weight;
       case Role::attention_out_bias:
-        return layer.attention_out.bias;
+        return layer->attention_out.bias;
       case Role::norm2_weight:
-        return layer.norm2.weight;
+        return layer->norm2.weight;
       case Role::norm2_bias:
-        return layer.norm2.bias;
+        return layer->norm2.bias;
       case Role::inner_weight:
-        return layer.inner.weight;
+        return layer->inner.weight;
       case Role::inner_bias:
-        return layer.inner.bias;
+        return layer->inner.bias;
       case Role::outer_weight:
-        return layer.outer.weight;
+        return layer->outer.weight;
       case Role::outer_bias:
-        return layer.outer.bias;
+        return layer->outer.bias;
       case Role::final_norm_weight:
         return final_norm.weight;
       case Role::final_norm_bias:

@@ -105,6 +105,7 @@ class KeyValueDecoding {
             a, [&](Index h) { return a.value_column(h); }, prefix->values[static_cast<std::size_t>(layer)]);
       });
     }
+    if (model_->architecture().layers == 0) x = RowMatrix<Scalar>(x(packing.head_rows, Eigen::all));
     finish(x);
     saved_ = {};  // as large as the prompts, and what follows needs a row each
   }
