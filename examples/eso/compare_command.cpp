@@ -201,7 +201,7 @@ void compare(const CompareFlags& f) {
     evaluation_examples(f, folder.model, folder.needed_tokenizer());
   }
   std::error_code error;
-  if (std::filesystem::exists(directory, error) && !std::filesystem::is_empty(directory, error)) {
+  if (std::filesystem::is_directory(directory, error) && !std::filesystem::is_empty(directory, error)) {
     throw eso::input_error(directory.string(),
                            "the output directory is not empty; a comparison begins in a new one");
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "train.hpp"
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <csignal>
 #include <map>
@@ -23,8 +25,6 @@
 #include "progress.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
-
-#include <zlib.h>
 
 namespace eso_program {
 namespace {
@@ -165,8 +165,8 @@ void say_if_never_on(const RunState& run, const Trainer& trainer) {
 template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
-  const auto save = [&] {
-    const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", digest(run.examples)}};
+  const auto save = [&, data = digest(run.examples)] {
+    const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", data}};
     run.directory.save(trainer.steps_done, counters, run.model.state(), trainer.optimizer.state(),
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
