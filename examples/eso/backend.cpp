@@ -2,6 +2,7 @@
 #include "backend.hpp"
 
 #include "eso/model/hugging_face.hpp"
+#include "eso/text/json_file.hpp"
 
 namespace eso_program {
 namespace {
@@ -77,7 +78,7 @@ AnyModel random_model(const std::string& backend, const std::filesystem::path& f
 bool has_weights(const std::filesystem::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                            "pytorch_model.bin.index.json"}) {
-    if (std::filesystem::exists(folder / name)) return true;
+    if (eso::is_named(folder / name)) return true;
   }
   return false;
 }

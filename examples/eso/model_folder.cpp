@@ -90,8 +90,7 @@ eso::ByteLevelBpe load_tokenizer(const fs::path& folder) { return eso::ByteLevel
 
 std::optional<eso::ByteLevelBpe> find_tokenizer(const fs::path& folder) {
   for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt"}) {
-    std::error_code none;
-    if (fs::exists(folder / name, none)) return load_tokenizer(folder);
+    if (eso::is_named(folder / name)) return load_tokenizer(folder);
   }
   return std::nullopt;
 }

@@ -17,6 +17,7 @@
 
 #include "eso/data/lines.hpp"
 #include "eso/error.hpp"
+#include "eso/text/json_file.hpp"
 
 namespace eso {
 
@@ -115,23 +116,9 @@ class JsonLines {
   }
 
   void check_depth(std::string_view line) const {
-    std::size_t depth = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      const char c = line[i];
-      if (quoted) {
-        if (c == '\\') ++i;
-        quoted = c != '"';
-      } else if (c == '"') {
-        quoted = true;
-      } else if (c == '[' || c == '{') {
-        if (++depth > depth_limit) {
-          throw input_error(where(), fmt::format("JSON is nested too deep at byte {}", i + 1), {},
-                            fmt::format("at most {}", depth_limit));
-        }
-      } else if ((c == ']' || c == '}') && depth > 0) {
-        --depth;
-      }
+    if (const auto at = first_nested_beyond(depth_limit, line)) {
+      throw input_error(where(), fmt::format("JSON is nested too deep at byte {}", *at + 1), {},
+                        fmt::format("at most {}", depth_limit));
     }
   }
 

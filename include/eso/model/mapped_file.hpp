@@ -28,7 +28,8 @@ class MappedFile {
     const std::string where = path.string();
     // Not blocking: a pipe without a writer must be refused, not waited for.
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) throw input_error(where, "no such file");
+    if (file < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+      throw input_error(where, "no such file");
     if (file < 0) throw system_error(where, "cannot open");
     try {
       map(file, where);

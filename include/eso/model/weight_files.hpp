@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "eso/error.hpp"
-#include "eso/model/mapped_file.hpp"
 #include "eso/model/safetensors.hpp"
+#include "eso/text/json_file.hpp"
 
 namespace eso {
 
@@ -36,9 +36,9 @@ class WeightFiles {
     WeightFiles opened;
     const std::filesystem::path single = folder / "model.safetensors";
     const std::filesystem::path index = folder / "model.safetensors.index.json";
-    if (std::filesystem::exists(single, ignored_code)) {
+    if (is_named(single)) {
       opened.add_file(Safetensors::open(single));
-    } else if (std::filesystem::exists(index, ignored_code)) {
+    } else if (is_named(index)) {
       opened.add_shards(folder, index);
     } else {
       throw without_safetensors(folder);
@@ -125,14 +125,7 @@ class WeightFiles {
   /// Names of tensors with the file names of their shards.
   static std::map<std::string, std::string> weight_map(const std::filesystem::path& index) {
     const std::string where = index.string();
-    const MappedFile file(index);
-    const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-    const std::string_view content(text, file.bytes().size());
-    const auto json = nlohmann::json::parse(content, nullptr, false);
-    // The parser would take a zero byte as the end and never see what follows.
-    if (json.is_discarded() || content.find('\0') != std::string_view::npos) {
-      throw input_error(where, "is not valid JSON");
-    }
+    const nlohmann::json json = read_json_file(index);
     if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
       throw input_error(where, "has no weight_map");
     }
@@ -143,7 +136,7 @@ class WeightFiles {
       const auto& shard_name = shard.get_ref<const std::string&>();
       // A shard lies in the folder itself: a name must not lead anywhere else.
       if (shard_name.empty() || shard_name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos ||
-          shard_name.find("..") != std::string::npos) {
+          shard_name.find("..") != std::string::npos || shard_name.size() > 255) {
         throw input_error(where, "the shard of " + shortened(name) + " is not a file name",
                           shortened(shard_name));
       }

@@ -47,10 +47,9 @@ class ByteLevelBpe {
   /// malformed
   ///         or would need something that is not implemented.
   static ByteLevelBpe load(const std::filesystem::path& folder) {
-    std::error_code code;
-    const auto exists = [&](const char* name) { return std::filesystem::exists(folder / name, code); };
-    if (exists("tokenizer.json")) return ByteLevelBpe(folder, TokenizerJson::read(folder / "tokenizer.json"));
-    if (!exists("vocab.json") && !exists("merges.txt")) {
+    if (is_named(folder / "tokenizer.json"))
+      return ByteLevelBpe(folder, TokenizerJson::read(folder / "tokenizer.json"));
+    if (!is_named(folder / "vocab.json") && !is_named(folder / "merges.txt")) {
       throw input_error(folder.string(), "has no tokenizer", {},
                         "tokenizer.json, or vocab.json and merges.txt");
     }

@@ -30,16 +30,30 @@ inline std::string in_quotes(std::string_view text) {
   return "\"" + to_valid_utf8(text.substr(0, end)) + "...\"";
 }
 
-/// The bytes of a file.
-///
-/// \throws Error (input) if there is no such file, it is no regular file or may not be opened, (system) if
-///         reading fails.
-inline std::string read_file(const std::filesystem::path& path) {
+/// Whether the name is taken, be it by a link that leads nowhere: that is a file which is lost, not one that
+/// was never meant to be there.
+inline bool is_named(const std::filesystem::path& path) {
+  std::error_code code;
+  return std::filesystem::exists(std::filesystem::symlink_status(path, code));
+}
+
+/// \throws Error (input) if there is no such file, or it is a folder, a pipe or a device.
+inline void check_regular_file(const std::filesystem::path& path) {
   std::error_code code;
   const auto status = std::filesystem::status(path, code);
-  if (!std::filesystem::exists(status)) throw input_error(path.string(), "no such file");
+  if (std::filesystem::is_regular_file(status)) return;
   if (std::filesystem::is_directory(status)) throw input_error(path.string(), "is a directory", {}, "a file");
-  if (!std::filesystem::is_regular_file(status)) throw input_error(path.string(), "is no regular file");
+  if (std::filesystem::exists(status)) throw input_error(path.string(), "is no regular file");
+  throw input_error(path.string(), is_named(path) ? "is a link that leads to no file" : "no such file");
+}
+
+/// The bytes of a file.
+///
+/// \throws Error (input) if there is no such file, it is no regular file, may not be opened or has more than
+///         `limit` bytes, (system) if reading fails.
+inline std::string read_file(const std::filesystem::path& path,
+                             std::size_t limit = std::numeric_limits<std::size_t>::max()) {
+  check_regular_file(path);
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) {
@@ -49,19 +63,45 @@ inline std::string read_file(const std::filesystem::path& path) {
   char chunk[65536];
   while (file.read(chunk, sizeof chunk) || file.gcount() > 0) {
     bytes.append(chunk, static_cast<std::size_t>(file.gcount()));
+    if (bytes.size() > limit) throw input_error(path.string(), fmt::format("is larger than {} bytes", limit));
   }
   if (file.bad()) throw system_error(path.string(), "cannot be read");
   return bytes;
 }
 
+/// The 0-based byte of the first bracket of a JSON text that stands within more than `limit - 1` others.
+inline std::optional<std::size_t> first_nested_beyond(std::size_t limit, std::string_view json) {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > limit) return i;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return std::nullopt;
+}
+
 /// The JSON value that a file holds. Of two equal keys of an object the last counts.
 ///
-/// \throws Error (input) as `read_file`, and if the file is not JSON or not UTF-8.
+/// \throws Error (input) as `read_file`, and if the file is not JSON, not UTF-8, larger than 64 MiB or nested
+///         more than 64 deep.
 inline nlohmann::json read_json_file(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  if (const auto at = first_invalid_utf8(text)) {
-    throw input_error(path.string(), fmt::format("malformed UTF-8 at byte {}", *at + 1));
-  }
+  const std::string text = read_file(path, std::size_t{64} << 20);
+  const auto fault_at = [&](std::size_t byte, std::string_view what) {
+    return input_error(path.string(), fmt::format("{} at byte {}", what, byte + 1));
+  };
+  if (const auto at = first_invalid_utf8(text)) throw fault_at(*at, "malformed UTF-8");
+  // The parser would take a NUL as the end and never see what follows.
+  if (const auto at = text.find('\0'); at != std::string::npos) throw fault_at(at, "a NUL");
+  if (const auto at = first_nested_beyond(64, text)) throw fault_at(*at, "JSON is nested too deep");
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& error) {

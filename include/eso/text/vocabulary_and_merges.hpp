@@ -52,6 +52,7 @@ class VocabularyAndMerges {
   static void read_merges(const std::filesystem::path& path, TokenizerSource& source) {
     LineReader lines(path);
     std::string blank;  // the place of a blank line, which may only stand at the end
+    check_regular_file(path);
     while (const auto line = lines.next()) {
       if (line->starts_with("#version")) continue;
       if (line->empty()) {
@@ -84,8 +85,7 @@ class VocabularyAndMerges {
   }
 
   std::optional<nlohmann::json> read_optional(const std::filesystem::path& path) {
-    std::error_code code;
-    if (!std::filesystem::exists(path, code)) return std::nullopt;
+    if (!is_named(path)) return std::nullopt;
     source_.files.push_back(path);
     return read_json_file(path);
   }
