@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -50,9 +52,9 @@ class VocabularyAndMerges {
   explicit VocabularyAndMerges(TokenizerSource& source) : source_(source) {}
 
   static void read_merges(const std::filesystem::path& path, TokenizerSource& source) {
+    check_regular_file(path);
     LineReader lines(path);
     std::string blank;  // the place of a blank line, which may only stand at the end
-    check_regular_file(path);
     while (const auto line = lines.next()) {
       if (line->starts_with("#version")) continue;
       if (line->empty()) {
@@ -160,9 +162,9 @@ class VocabularyAndMerges {
   /// The first declaration of a token gives its flags; one as special makes it so. False for an empty one.
   bool declare(AddedToken token, std::optional<TokenId> id, const std::string& path) {
     if (token.content.empty()) return false;
-    for (Declaration& other : declarations_) {
-      if (other.token.content != token.content) continue;
-      other.token.special |= token.special;
+    const auto [place, is_new] = places_.emplace(token.content, declarations_.size());
+    if (!is_new) {
+      declarations_[place->second].token.special |= token.special;
       return true;
     }
     declarations_.push_back({std::move(token), id, path});
@@ -177,6 +179,7 @@ class VocabularyAndMerges {
 
   TokenizerSource& source_;
   std::vector<Declaration> declarations_;
+  std::unordered_map<std::string, std::size_t> places_;  // of the declaration of each token
 };
 
 }  // namespace eso
