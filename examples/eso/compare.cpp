@@ -36,7 +36,7 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
   try {
     app.parse(differs, false);
   } catch (const CLI::ParseError& error) {
-    throw eso::input_error("--arm", fmt::format("{}: {}", name, error.what()));
+    throw eso::input_error("--arm", fmt::format("{}: {}", name, what_is_wrong(error, app, "eso train")));
   }
   for (const char* flag : {"output", "seed"}) {
     if (set.given(flag)) {

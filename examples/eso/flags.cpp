@@ -8,7 +8,7 @@
 namespace eso_program {
 
 void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
-  const std::string text = eso::read_file(path);
+  const std::string text = eso::read_file(path, std::size_t{16} << 20);
   toml::table table;
   try {
     table = toml::parse(text);
@@ -40,6 +40,16 @@ std::string FlagSet::written(const std::string& value) {
     }
   }
   return text + "\"";
+}
+
+std::string what_is_wrong(const CLI::ParseError& error, const CLI::App& app, const std::string& command) {
+  const std::vector<std::string> rest = app.remaining(true);
+  // CLI11's own words turn the arguments round: the value of an unknown flag stands before it.
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr || rest.empty()) return error.what();
+  const std::string& first = rest.front();
+  if (!first.starts_with('-')) return fmt::format("{} is not expected", eso::in_quotes(first));
+  const std::string flag = eso::in_quotes(first.substr(0, first.find('=')));
+  return fmt::format("{}: no such flag; {} --help lists them", flag.substr(1, flag.size() - 2), command);
 }
 
 }  // namespace eso_program

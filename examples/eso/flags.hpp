@@ -28,8 +28,9 @@ class FlagSet {
  public:
   /// Adds the flags to `app`, and `--config` with them.
   explicit FlagSet(CLI::App& app) : app_(&app) {
-    app.add_option("--config", config_,
-                   "TOML file of flags without their dashes; a flag given here beats it");
+    config_option_ = app.add_option("--config", config_,
+                                    "TOML file of flags without their dashes; a flag given here beats it");
+    check<std::string>(*config_option_);
   }
 
   /// A flag with a value: text, a number or a list of them. Its default is what `value` holds.
@@ -38,10 +39,10 @@ class FlagSet {
     CLI::Option* option = app_->add_option("--" + name, value, help);
     if constexpr (is_list<T>) {
       option->delimiter(',');
-      check_integer<typename T::value_type>(*option);
+      check<typename T::value_type>(*option);
     } else {
       option->multi_option_policy(CLI::MultiOptionPolicy::Throw);
-      check_integer<T>(*option);
+      check<T>(*option);
     }
     option->capture_default_str();
     flags_.push_back(
@@ -65,7 +66,7 @@ class FlagSet {
   ///
   /// \throws eso::Error (input) naming the file and the key or line.
   void read_config() {
-    if (!config_.empty()) read_config(config_, false);
+    if (config_option_->count() > 0) read_config(config_, false);
   }
   void read_config(const std::filesystem::path& path, bool beats_flags);
 
@@ -93,18 +94,23 @@ class FlagSet {
     bool from_file = false;
   };
 
-  /// Refuses what CLI11 lets through: a sign on what has none, overflow, octal and hexadecimal spelling.
+  /// Refuses what CLI11 lets through: an empty text (a number it takes for 0), blanks around a number, a sign
+  /// on what has none, overflow, octal and hexadecimal spelling.
   template <class T>
-  static void check_integer(CLI::Option& option) {
-    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-      option.check([](const std::string& text) {
+  static void check(CLI::Option& option) {
+    option.check([](const std::string& text) {
+      if (text.empty()) return std::string("is empty");
+      if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
         T value{};
         const char* last = text.data() + text.size();
         const auto [end, fault] = std::from_chars(text.data(), last, value);
-        if (fault == std::errc() && end == last) return std::string();
-        return fmt::format("{} is no integer, or out of range", text);
-      });
-    }
+        if (fault != std::errc() || end != last) {
+          return fmt::format("{} is no {}, or out of range", text,
+                             std::is_integral_v<T> ? "integer" : "number");
+        }
+      }
+      return std::string();
+    });
   }
 
   template <class T>
@@ -174,3 +180,7 @@ class FlagSet {
 };
 
 }  // namespace eso_program
+  CLI::Option* config_option_;
+/// What is wrong with a call, by the flag. `app` is what refused it, `command` how its help is asked for.
+std::string what_is_wrong(const CLI::ParseError& error, const CLI::App& app, const std::string& command);
+

@@ -7,7 +7,9 @@
 #include <new>
 #include <vector>
 
+#include "eso/text/json_file.hpp"
 #include "eso/version.hpp"
+#include "flags.hpp"
 #include "program.hpp"
 
 #ifdef EIGEN_USE_BLAS
@@ -52,10 +54,12 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help, --version
   } catch (const CLI::ParseError& error) {
+    const std::vector<CLI::App*> subcommands = app.get_subcommands();
     const std::vector<std::string> rest = app.remaining();
-    const bool unknown = app.get_subcommands().empty() && !rest.empty();
-    print_error(unknown ? one_line(rest.front()) + ": no such command; eso --help lists them"
-                        : one_line(error.what()));
+    print_error(
+        one_line(!subcommands.empty() ? what_is_wrong(error, app, "eso " + subcommands.front()->get_name())
+                 : !rest.empty() ? eso::in_quotes(rest.front()) + ": no such command; eso --help lists them"
+                                 : error.what()));
     return 2;
   }
   for (const auto& [subcommand, command] : commands) {
