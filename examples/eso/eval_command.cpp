@@ -33,7 +33,14 @@ void check_flags(const EvalFlags& f) {
     throw eso::input_error("--format", "has no prompts to answer", f.format);
   }
   check_output_file("--output", f.output);
-  if (!f.predictions.empty()) check_output_file("--predictions", f.predictions);
+  if (!f.predictions.empty()) {
+    check_output_file("--predictions", f.predictions);
+    const auto named = [](const std::string& path) {
+      return std::filesystem::absolute(path).lexically_normal();
+    };
+    if (named(f.predictions) == named(f.output))
+      throw eso::input_error("--predictions", "is the file of --output too", f.predictions);
+  }
   if (f.settings.temperatures.empty()) throw eso::input_error("--temperature", "is required");
   for (const double temperature : f.settings.temperatures) check_temperature("--temperature", temperature);
   if (f.settings.seeds.empty()) throw eso::input_error("--seeds", "is required");

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "eso/train/durable_file.hpp"
+#include "model_flags.hpp"
 #include "program.hpp"
 #include "report/report.hpp"
 
@@ -16,6 +17,7 @@ Command add_report(CLI::App& app) {
   auto directory = std::make_shared<std::string>();
   command->add_option("DIR", *directory, "run directory, or one that compare wrote")->required();
   return [directory] {
+    check_given("DIR", *directory);
     const std::filesystem::path path = *directory;
     std::error_code error;
     if (!std::filesystem::is_directory(path, error))

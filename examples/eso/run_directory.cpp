@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "run_directory.hpp"
 
+#include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "program.hpp"
 
@@ -28,9 +29,11 @@ RunDirectory::RunDirectory(std::filesystem::path path, std::unique_ptr<eso::Dire
 
 void RunDirectory::check_new(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return;
-  if (!std::filesystem::is_directory(path, error))
-    throw eso::input_error(path.string(), "is not a directory");
+  std::filesystem::path place = path;  // or the folder above that is there: those between are made
+  while (!eso::is_named(place) && place != eso::parent_folder(place)) place = eso::parent_folder(place);
+  if (!std::filesystem::is_directory(place, error))
+    throw eso::input_error(place.string(), "is not a directory");
+  if (place != path) return;
   if (!std::filesystem::is_empty(path, error)) {
     throw eso::input_error(path.string(), "the output directory is not empty; --resume goes on with a run");
   }

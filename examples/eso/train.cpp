@@ -72,6 +72,8 @@ std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
     std::vector<eso::Tokens> tokens;
     for (const eso::TextExample& text : texts)
       tokens.push_back(tokenizer.encode(text.prompt + text.response));
+    if (tokens.size() == 1 && tokens.front().empty())
+      throw eso::input_error(f.data.front(), "the texts have fewer than two tokens, the end included");
     const eso::Index window = f.window_tokens > 0 ? f.window_tokens : model.context_length();
     if (window > model.context_length()) {
       throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window),

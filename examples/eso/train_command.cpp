@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 
+#include "model_flags.hpp"
 #include "program.hpp"
 #include "train.hpp"
 
@@ -29,6 +30,7 @@ Command add_train(CLI::App& app) {
         throw eso::input_error(option->get_name(), "cannot be given together with --resume");
       }
     }
+    check_given("--resume", state->resumed);
     resume(state->resumed);
   };
 }

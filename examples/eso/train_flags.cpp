@@ -125,7 +125,10 @@ void check_names(const TrainFlags& f) {
   one_of("--eso-sample-reduce", f.eso_sample_reduce, {"sum", "mean"});
   one_of("--eso-batch-reduce", f.eso_batch_reduce, {"mean", "sum", "mean-kept", "sum-if-any-above"});
   if (f.format.empty()) throw eso::input_error("--format", "is required");
-  eso::format_named(f.format, "--format");
+  if (eso::format_named(f.format, "--format") == eso::Format::text && f.method != "pretrain") {
+    throw eso::input_error("--format", fmt::format("has no prompts, which --method {} needs", f.method),
+                           f.format);
+  }
 }
 
 void check_numbers(const TrainFlags& f) {
@@ -186,6 +189,9 @@ void check_train_flags(const TrainFlags& f) {
   }
   if (f.model.empty()) throw eso::input_error("--model", "is required");
   if (f.data.empty()) throw eso::input_error("--data", "is required");
+  for (const std::string& file : f.data) {
+    if (file.empty()) throw eso::input_error("--data", "is empty");
+  }
   if (f.output.empty()) throw eso::input_error("--output", "is required");
 }
 

@@ -245,7 +245,7 @@ TEST_CASE(
   refuse({"--resume", r, "--config", r + "/config.toml"}, {"--config"});
   refuse({"--resume", r, "--resume", r}, {"--resume"});
   refuse({"--resume"}, {"--resume"});
-  refuse({"--resume", ""}, {"no such"});
+  refuse({"--resume", ""}, {"--resume"});
   for (const char* name : {"empty", "file", "none"})
     refuse({"--resume", (runs / name).string()}, {(runs / name).string()});
   const std::string config = read_file(run / "config.toml");
