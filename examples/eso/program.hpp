@@ -37,6 +37,17 @@ void catch_signals();
 /// Throws `Interrupted` if a signal was noted.
 void check_signals();
 
+/// What `read` gives. A signal that came meanwhile goes before an error: it may be what cut the input off.
+template <class Read>
+auto unless_interrupted(const Read& read) {
+  try {
+    return read();
+  } catch (const eso::Error&) {
+    check_signals();
+    throw;
+  }
+}
+
 /// Standard output: whole lines, and an error (a full disk, a closed pipe) that is not lost.
 class Output {
  public:
