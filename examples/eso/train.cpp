@@ -296,6 +296,19 @@ void check_finite(const AnyModel& model, const std::filesystem::path& directory)
   }
 }
 
+/// Records that somebody damaged while the run stood still must not keep its model from being written.
+void write_report(const std::filesystem::path& directory) {
+  std::string page;
+  try {
+    page = run_report(directory);
+  } catch (const eso::Error& error) {
+    if (error.fault() != eso::Fault::input) throw;
+    say("{}: not written, {}", (directory / "report.html").string(), error.what());
+    return;
+  }
+  eso::write_durably(directory / "report.html", page);
+}
+
 /// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
 template <class Open>
 TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& open) {
@@ -324,7 +337,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
     result.steps = run_method(run, model, std::move(adamw));
   }
   check_finite(model, directory.path());
-  eso::write_durably(directory.path() / "report.html", run_report(directory.path()));
+  write_report(directory.path());
   write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
