@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -76,6 +77,14 @@ class FlagSet {
       if (flag.name == name) return flag.from_file || flag.option->count() > 0;
     }
     return false;
+  }
+
+  /// The first flag that was given nowhere, if there is one.
+  std::optional<std::string> missing() const {
+    for (const Flag& flag : flags_) {
+      if (!given(flag.name)) return flag.name;
+    }
+    return std::nullopt;
   }
 
   /// All flags with their values as TOML.
@@ -175,12 +184,12 @@ class FlagSet {
   }
 
   CLI::App* app_;
+  CLI::Option* config_option_;
   std::string config_;
   std::vector<Flag> flags_;
 };
 
-}  // namespace eso_program
-  CLI::Option* config_option_;
 /// What is wrong with a call, by the flag. `app` is what refused it, `command` how its help is asked for.
 std::string what_is_wrong(const CLI::ParseError& error, const CLI::App& app, const std::string& command);
 
+}  // namespace eso_program

@@ -217,7 +217,10 @@ TrainFlags flags_of_run(const std::filesystem::path& directory) {
   CLI::App app;
   FlagSet set(app);
   add_train_flags(set, flags);
-  set.read_config(directory / "config.toml", true);
+  const std::filesystem::path config = directory / "config.toml";
+  set.read_config(config, true);
+  // A run writes all of them. Cut at the end of a line the file would be TOML still, and of another run.
+  if (const auto name = set.missing()) throw eso::input_error(config.string(), "has no " + *name);
   flags.output = directory.string();
   check_train_flags(flags);
   return flags;

@@ -253,6 +253,10 @@ TEST_CASE(
   refuse({"--resume", r}, {r + "/config.toml", "epoch"});
   write_file(run / "config.toml", config.substr(0, config.size() / 2));
   refuse({"--resume", r}, {r + "/config.toml"});
+  for (std::size_t end = config.find('\n'); end + 1 < config.size(); end = config.find('\n', end + 1)) {
+    write_file(run / "config.toml", config.substr(0, end + 1));
+    refuse({"--resume", r}, {r + "/config.toml: has no "});
+  }
   write_file(run / "config.toml", config);
   fs::rename(runs.data, runs / "elsewhere");
   refuse({"--resume", r}, {runs.data});
