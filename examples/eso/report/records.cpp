@@ -53,7 +53,7 @@ Completion completion_of(const Line& line) {
   const json& object = line.object;
   Completion out;
   out.step = required_number(object, "step", line.where);
-  out.example = number_or_missing(object, "example", line.where);
+  out.example = required_number(object, "example", line.where);
   out.sample = number_or_missing(object, "sample", line.where);
   out.kind = text_or_empty(object, "kind", line.where);
   out.temperature = number_or_missing(object, "temperature", line.where);

@@ -99,7 +99,6 @@ std::string sampled_responses(const std::filesystem::path& completions, const Co
       for (; first < responses.size() && responses[first].example == example; ++first)
         same.push_back(&responses[first]);
       out += example_block(same, largest > 0 ? largest : 1, unit);
-      if (!std::isfinite(example)) ++first;
     }
   }
   return out;
