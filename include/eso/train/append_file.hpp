@@ -25,7 +25,8 @@ class AppendFile {
  public:
   /// Opens the file, making it if there is none. Throws a system `Error` that names it.
   static AppendFile open(const std::filesystem::path& path) {
-    AppendFile opened{FileDescriptor(path, O_WRONLY | O_CREAT | O_APPEND)};
+    // Not blocking: a pipe without a reader must be refused, not waited for.
+    AppendFile opened{FileDescriptor(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK)};
     sync_directory(parent_folder(path));
     return opened;
   }
