@@ -28,7 +28,7 @@ class RunDirectory {
   /// Whether the run in `path` ended.
   static bool finished(const std::filesystem::path& path) {
     std::error_code error;
-    return std::filesystem::exists(path / "model", error);
+    return std::filesystem::exists(path / "model" / "config.json", error);
   }
 
   const std::filesystem::path& path() const { return path_; }
