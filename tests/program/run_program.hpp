@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -44,8 +45,10 @@ inline void open_as(int number, const std::filesystem::path& path, int flags) {
   if (file < 0 || ::dup2(file, number) < 0) ::_exit(125);
 }
 
-/// Runs the program `eso` with these arguments and this standard input.
-inline Finished program(const std::vector<std::string>& arguments, const std::string& input = {}) {
+/// Runs the program `eso` with these arguments and this standard input; `prepare` is called in the new
+/// process before it becomes the program.
+inline Finished program(const std::vector<std::string>& arguments, const std::string& input = {},
+                        const std::function<void()>& prepare = {}) {
   const TemporaryFolder folder;
   write_file(folder / "in", input);
   std::vector<std::string> words{ESO_PROGRAM_PATH};
@@ -59,6 +62,7 @@ inline Finished program(const std::vector<std::string>& arguments, const std::st
     open_as(0, folder / "in", O_RDONLY);
     open_as(1, folder / "out", O_WRONLY | O_CREAT | O_TRUNC);
     open_as(2, folder / "err", O_WRONLY | O_CREAT | O_TRUNC);
+    if (prepare) prepare();
     ::execv(pointers[0], pointers.data());
     ::_exit(126);
   }
