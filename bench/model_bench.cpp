@@ -63,10 +63,10 @@ void log_prob_head(benchmark::State& state) {
   for (eso::Index i = 0; i < rows; ++i) targets.push_back({i, chosen[static_cast<std::size_t>(i)], 0, i});
   eso::LogProbs logp = eso::LogProbs::Zero(1, rows);
   const eso::LogProbs weights = eso::LogProbs::Constant(1, rows, 0.01);
-  std::vector<double> log_sum;
+  eso::VocabularyHead<float>::Kept kept;
   for (auto _ : state) {
-    head.forward(x, targets, logp, log_sum, threads);
-    head.backward(x, targets, weights, log_sum, d_x, threads);
+    head.forward(x, targets, logp, kept, true, threads);
+    head.backward(x, targets, weights, kept, d_x, threads);
   }
 }
 BENCHMARK(log_prob_head)->Arg(512)->Arg(2560)->Unit(benchmark::kMillisecond);

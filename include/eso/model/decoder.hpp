@@ -96,7 +96,7 @@ class Decoder {
     if (architecture_.layers == 0) x_ = RowMatrix<Scalar>(x_(packing_.head_rows, Eigen::all));
     to_head(x_, head_normed_, head_out_);
     logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
-    weights_.head.forward(head_out_, packing_.targets, logp_, head_log_sum_, *threads_);
+    weights_.head.forward(head_out_, packing_.targets, logp_, head_kept_, keeps_for_backward, *threads_);
     has_forward_ = keeps_for_backward;
     return logp_;
   }
@@ -112,7 +112,7 @@ class Decoder {
     }
     allocate_gradients();
     RowMatrix<Scalar> d_head;
-    weights_.head.backward(head_out_, packing_.targets, d_logp, head_log_sum_, d_head, *threads_);
+    weights_.head.backward(head_out_, packing_.targets, d_logp, head_kept_, d_head, *threads_);
     d_x_ = from_head(d_head);
     for (Index layer = architecture_.layers; layer-- > 0;) {
       backward_layer(layer, saved_[static_cast<std::size_t>(layer)]);
@@ -369,7 +369,7 @@ class Decoder {
   Packing packing_;
   RowMatrix<Scalar> embedded_, x_, d_x_, head_normed_, head_out_;
   std::vector<Saved> saved_;
-  std::vector<double> head_log_sum_;
+  typename VocabularyHead<Scalar>::Kept head_kept_;
   LogProbs logp_;
 };
 

@@ -63,7 +63,8 @@ struct Linear {
             Eigen::Map<const Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.value + column, columns);
       }
     };
-    if (x.rows() >= 64 * threads.count()) {
+    // A product copies its share of x and of W: the larger of the two is what the threads divide.
+    if (x.rows() >= out) {
       threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) { part(begin, end - begin, 0, out); });
     } else {
       threads.for_ranges(out, 64, [&](Index begin, Index end) { part(0, x.rows(), begin, end - begin); });
@@ -75,15 +76,21 @@ struct Linear {
                 Threads& threads) const {
     if (d_x && !add) d_x->resize(x.rows(), in);
     if (d_x) {
-      threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) {
-        auto block = d_x->middleRows(begin, end - begin);
-        const auto rows = d_y.middleRows(begin, end - begin);
+      const auto part = [&](Index row, Index rows, Index column, Index columns) {
+        auto block = d_x->block(row, column, rows, columns);
+        const auto d_rows = d_y.middleRows(row, rows);
         if (in_out) {
-          product(rows, ConstRowMap<Scalar>(weight.value, in, out).transpose(), block, add);
+          product(d_rows, ConstRowMap<Scalar>(weight.value, in, out).middleRows(column, columns).transpose(),
+                  block, add);
         } else {
-          product(rows, ConstRowMap<Scalar>(weight.value, out, in), block, add);
+          product(d_rows, ConstRowMap<Scalar>(weight.value, out, in).middleCols(column, columns), block, add);
         }
-      });
+      };
+      if (x.rows() >= in) {
+        threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) { part(begin, end - begin, 0, in); });
+      } else {
+        threads.for_ranges(in, 64, [&](Index begin, Index end) { part(0, x.rows(), begin, end - begin); });
+      }
     }
     threads.for_ranges(out, 64, [&](Index begin, Index end) {
       const auto d_columns = d_y.middleCols(begin, end - begin);

@@ -23,8 +23,9 @@ struct FloatMatrix {
 ///
 /// The loops around a block of registers are those of Goto and van de Geijn 2008
 /// (doi:10.1145/1356052.1356053): blocks of A that stay in the second-level cache and panels of B are copied
-/// in the order in which the innermost loop reads them. With few rows B is read where it lies, since each of
-/// its numbers is used but a few times.
+/// in the order in which the innermost loop reads them. With few rows B is read where it lies, a few of its
+/// rows from one end to the other at a time, since each of its numbers is used but a few times and the
+/// memory is what it takes time to read.
 ///
 /// Each element of C is summed in the order of the inner index, in blocks of `depth`, whatever the sizes, so
 /// it does not depend on which other rows and columns are computed with it, bit for bit. An object is a
@@ -38,19 +39,13 @@ class FloatProduct {
     if (k == 0 && !add) {
       for (Index i = 0; i < m; ++i) std::fill_n(c + i * c_row, n, 0.0F);
     }
-    const bool b_in_place = m <= few && b.column == 1;
     for (Index p = 0; p < k; p += depth) {
       const Index depth_here = std::min(depth, k - p);
       const bool adds = add || p > 0;
-      for (Index j = 0; j < n; j += panel) {
-        const Index columns = std::min(panel, n - j);
-        const FloatMatrix b_here{b.at(p, j), b.row, b.column};
-        if (!b_in_place) pack<width>(b_here.data, b.column, b.row, columns, depth_here, packed_b_);
-        for (Index i = 0; i < m; i += block) {
-          const Index rows = std::min(block, m - i);
-          pack<height>(a.at(i, p), a.row, a.column, rows, depth_here, packed_a_);
-          tiles(rows, columns, depth_here, b_in_place ? &b_here : nullptr, c + i * c_row + j, c_row, adds);
-        }
+      if (m <= few && b.column == 1) {
+        thin(m, n, depth_here, {a.at(0, p), a.row, a.column}, b.at(p, 0), b.row, c, c_row, adds);
+      } else {
+        thick(m, n, depth_here, {a.at(0, p), a.row, a.column}, {b.at(p, 0), b.row, b.column}, c, c_row, adds);
       }
     }
   }
@@ -64,9 +59,12 @@ class FloatProduct {
   static constexpr Index lanes = 4, height = 6;
 #endif
   static constexpr Index width = 2 * lanes;
-  static constexpr Index depth = 384, block = 16 * height, panel = 1024, few = 4 * height;
+  static constexpr Index depth = 384, block = 16 * height, panel = 1024;
+  static constexpr Index few = 4 * height;  ///< rows of A up to which B is read where it lies
+  static constexpr Index together = 16;     ///< rows of B that are read side by side
+  static constexpr Index span = 24 * lanes;  ///< columns of B for which `together` rows stay in the first cache
   typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
-  typedef float Four __attribute__((vector_size(16)));
+  typedef float Four __attribute__((vector_size(4 * sizeof(float))));
 
   template <class Vector>
   static Vector load(const float* from) {
@@ -75,51 +73,72 @@ class FloatProduct {
     return v;
   }
 
+  static float* room(Eigen::ArrayXf& memory, Index size) {
+    if (memory.size() < size) memory.resize(size);
+    return memory.data();
+  }
+
+  // --- many rows -----------------------------------------------------------------------------------
+
+  /// One block of the inner index with copies of A and B. A panel of B is as narrow as a sliver where so few
+  /// rows read it that it should not leave the nearest cache.
+  void thick(Index m, Index n, Index length, const FloatMatrix& a, const FloatMatrix& b, float* c, Index c_row,
+             bool add) {
+    const Index wide = m <= few ? width : panel;
+    for (Index j = 0; j < n; j += wide) {
+      const Index columns = std::min(wide, n - j);
+      pack<width>(b.at(0, j), b.column, b.row, columns, length, packed_b_);
+      for (Index i = 0; i < m; i += block) {
+        const Index rows = std::min(block, m - i);
+        if (j == 0 || m > block) pack<height>(a.at(i, 0), a.row, a.column, rows, length, packed_a_);
+        tiles(rows, columns, length, c + i * c_row + j, c_row, add);
+      }
+    }
+  }
+
   /// Copies `count` lines of `length` numbers into slivers of `lines` lines each, number by number of all its
   /// lines; lines that are missing are zero. A line is `line` from the next, a number `step`.
   template <Index lines>
   static void pack(const float* from, Index line, Index step, Index count, Index length,
                    Eigen::ArrayXf& packed) {
-    const Index slivers = (count + lines - 1) / lines;
-    if (packed.size() < slivers * lines * length) packed.resize(slivers * lines * length);
-    for (Index s = 0; s < slivers; ++s) {
-      const float* source = from + s * lines * line;
-      float* to = packed.data() + s * lines * length;
-      const Index here = std::min(lines, count - s * lines);
-      if (here < lines) {
-        std::fill_n(to, lines * length, 0.0F);
-        for (Index i = 0; i < here; ++i) {
-          for (Index p = 0; p < length; ++p) to[p * lines + i] = source[i * line + p * step];
+    const Index slivers = (count + lines - 1) / lines, whole = count / lines;
+    float* const to = room(packed, slivers * lines * length);
+    if (line == 1) {
+      for (Index first = 0; first < length; first += together) {
+        const Index end = std::min(length, first + together);
+        for (Index s = 0; s < whole; ++s) {
+          for (Index p = first; p < end; ++p) {
+            std::memcpy(to + (s * length + p) * lines, from + s * lines + p * step, lines * sizeof(float));
+          }
         }
-      } else if (line == 1) {
-        for (Index p = 0; p < length; ++p)
-          std::memcpy(to + p * lines, source + p * step, lines * sizeof(float));
-      } else {
-        transpose<lines>(source, line, step, length, to);
+      }
+    } else {
+      for (Index s = 0; s < whole; ++s) {
+        transpose<lines>(from + s * lines * line, line, step, length, to + s * lines * length);
+      }
+    }
+    if (whole == slivers) return;
+    float* const last = to + whole * lines * length;
+    std::fill_n(last, lines * length, 0.0F);
+    for (Index i = 0; i < count - whole * lines; ++i) {
+      for (Index p = 0; p < length; ++p) {
+        last[p * lines + i] = from[(whole * lines + i) * line + p * step];
       }
     }
   }
 
   template <Index lines>
   static void transpose(const float* source, Index line, Index step, Index length, float* to) {
+    using Vector = std::conditional_t<lines % lanes == 0, Lanes, Four>;
+    constexpr Index side = sizeof(Vector) / sizeof(float);
+    static_assert(lines % side == 0 || lines % side == 2);
     Index p = 0;
-    for (; step == 1 && p + 4 <= length; p += 4) {
-      for (Index i = 0; i + 4 <= lines; i += 4) {
-        const float* s = source + i * line + p;
-        const Four r0 = load<Four>(s), r1 = load<Four>(s + line), r2 = load<Four>(s + 2 * line),
-                   r3 = load<Four>(s + 3 * line);
-        const Four low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
-                   high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7),
-                   low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5),
-                   high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-        const Four columns[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
-                                 __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-                                 __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
-                                 __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-        for (Index q = 0; q < 4; ++q) std::memcpy(to + (p + q) * lines + i, &columns[q], sizeof(Four));
+    for (; step == 1 && p + side <= length; p += side) {
+      for (Index i = 0; i + side <= lines; i += side) {
+        transpose_square<Vector>(source + i * line + p, line, to + p * lines + i, lines);
       }
-      for (Index i = lines / 4 * 4; i < lines; ++i) {
-        for (Index q = 0; q < 4; ++q) to[(p + q) * lines + i] = source[i * line + p + q];
+      for (Index i = lines / side * side; i < lines; ++i) {
+        for (Index q = 0; q < side; ++q) to[(p + q) * lines + i] = source[i * line + p + q];
       }
     }
     for (; p < length; ++p) {
@@ -127,76 +146,75 @@ class FloatProduct {
     }
   }
 
+  /// As many rows as the vector has numbers.
+  template <class Vector>
+  static void transpose_square(const float* from, Index from_row, float* to, Index to_row) {
+    constexpr Index side = sizeof(Vector) / sizeof(float);
+    [&]<Index... i>(std::integer_sequence<Index, i...> all) {
+      Vector rows[side] = {load<Vector>(from + i * from_row)...};
+      exchange_squares<side / 2>(rows, all);
+      (std::memcpy(to + i * to_row, &rows[i], sizeof(Vector)), ...);
+    }(std::make_integer_sequence<Index, side>());
+  }
+
+  /// Of every square of 2 x `half` the two quarters beside the diagonal change places; then within the quarters.
+  template <Index half, class Vector, Index... i>
+  static void exchange_squares(Vector* rows, std::integer_sequence<Index, i...> all) {
+    constexpr Index side = sizeof...(i);
+    for (Index first = 0; first < side; first += 2 * half) {
+      for (Index k = first; k < first + half; ++k) {
+        const Vector a = rows[k], b = rows[k + half];
+        rows[k] = __builtin_shufflevector(a, b, (i & half ? side + i - half : i)...);
+        rows[k + half] = __builtin_shufflevector(a, b, (i & half ? side + i : i + half)...);
+      }
+    }
+    if constexpr (half > 1) exchange_squares<half / 2>(rows, all);
+  }
+
   /// All register blocks of (rows, columns) of C.
-  void tiles(Index rows, Index columns, Index length, const FloatMatrix* b_in_place, float* c, Index c_row,
-             bool add) {
+  void tiles(Index rows, Index columns, Index length, float* c, Index c_row, bool add) const {
     for (Index i = 0; i < rows; i += height) {
       const Index rows_here = std::min(height, rows - i);
       const float* a = packed_a_.data() + i * length;
       float* to = c + i * c_row;
-      if (rows_here <= height / 4) {
-        strip<height / 4, 8>(length, a, columns, b_in_place, to, c_row, rows_here, add);
+      if (rows_here <= height / 3) {
+        strip<height / 3>(length, a, columns, to, c_row, rows_here, add);
       } else if (rows_here <= height / 2) {
-        strip<height / 2, 4>(length, a, columns, b_in_place, to, c_row, rows_here, add);
+        strip<height / 2>(length, a, columns, to, c_row, rows_here, add);
       } else {
-        strip<height, 2>(length, a, columns, b_in_place, to, c_row, rows_here, add);
+        strip<height>(length, a, columns, to, c_row, rows_here, add);
       }
     }
   }
 
-  /// The register blocks of up to `tall` rows; the fewer rows, the wider where B lies as it is.
-  template <Index tall, Index vectors>
-  void strip(Index length, const float* a, Index columns, const FloatMatrix* b_in_place, float* c,
-             Index c_row, Index rows, bool add) {
-    Index j = 0;
-    if (b_in_place) {
-      for (; j + vectors * lanes <= columns; j += vectors * lanes) {
-        tile<tall, vectors>(length, a, b_in_place->data + j, b_in_place->row, c + j, c_row, rows,
-                            vectors * lanes, add);
-      }
-    }
-    for (; j < columns; j += width) {
-      const Index columns_here = std::min(width, columns - j);
-      const float* b = packed_b_.data() + j * length;
-      Index b_row = width;
-      if (b_in_place && columns_here == width) {
-        b = b_in_place->data + j, b_row = b_in_place->row;
-      } else if (b_in_place) {
-        pack<width>(b_in_place->data + j, 1, b_in_place->row, columns_here, length, packed_b_);
-        b = packed_b_.data();
-      }
-      tile<tall, 2>(length, a, b, b_row, c + j, c_row, rows, columns_here, add);
+  template <Index tall>
+  void strip(Index length, const float* a, Index columns, float* c, Index c_row, Index rows, bool add) const {
+    for (Index j = 0; j < columns; j += width) {
+      tile<tall>(length, a, packed_b_.data() + j * length, c + j, c_row, rows, std::min(width, columns - j),
+                 add);
     }
   }
 
   /// A block of registers, of which `rows` and `columns` are stored.
-  template <Index tall, Index vectors>
-  void tile(Index length, const float* a, const float* b, Index b_row, float* c, Index c_row, Index rows,
-            Index columns, bool add) const {
+  template <Index tall>
+  void tile(Index length, const float* a, const float* b, float* c, Index c_row, Index rows, Index columns,
+            bool add) const {
     [&]<Index... n>(std::integer_sequence<Index, n...>) {
-      Lanes sum[tall * vectors] = {};
+      Lanes sum[tall * 2] = {};
       for (Index p = 0; p < length; ++p) {
-        const auto row = [&]<Index... v>(std::integer_sequence<Index, v...>) {
-          const Lanes line[vectors] = {load<Lanes>(b + v * lanes)...};
-          ((sum[n] += a[n / vectors] * line[n % vectors]), ...);
-        };
-        row(std::make_integer_sequence<Index, vectors>());
+        const Lanes line[2] = {load<Lanes>(b), load<Lanes>(b + lanes)};
+        ((sum[n] += a[n / 2] * line[n % 2]), ...);
         a += height;
-        b += b_row;
+        b += width;
       }
-      if (columns == vectors * lanes) {
-        (store(sum[n], c + n / vectors * c_row + n % vectors * lanes, n / vectors < rows, add), ...);
+      if (columns == width) {
+        (store(sum[n], c + n / 2 * c_row + n % 2 * lanes, n / 2 < rows, add), ...);
       } else {
-        float whole[tall * vectors * lanes];
-        (store(sum[n], whole + n * lanes, true, false), ...);
-        for (Index i = 0; i < rows; ++i) {
-          for (Index j = 0; j < columns; ++j) {
-            const float value = whole[i * vectors * lanes + j];
-            c[i * c_row + j] = add ? c[i * c_row + j] + value : value;
-          }
-        }
+        float whole[tall * width];
+        (std::memcpy(whole + n * lanes, &sum[n], sizeof(Lanes)), ...);
+        for (Index i = 0; i < rows; ++i) finish(whole + i * width, columns, c + i * c_row, add);
       }
-    }(std::make_integer_sequence<Index, tall * vectors>());
+    }(std::make_integer_sequence<Index, tall * 2>());
   }
 
   void store(Lanes sum, float* to, bool wanted, bool add) const {
@@ -206,8 +224,89 @@ class FloatProduct {
     std::memcpy(to, &sum, sizeof sum);
   }
 
+  /// The same for numbers one by one.
+  void finish(const float* sum, Index count, float* to, bool add) const {
+    for (Index j = 0; j < count; ++j) {
+      const float value = sum[j] * factor_;
+      to[j] = add ? to[j] + value : value;
+    }
+  }
+
+  // --- few rows ------------------------------------------------------------------------------------
+
+  /// One block of the inner index with B where it lies. The sums stand in `sums_`, a block of columns after
+  /// the other, between the groups of rows of B.
+  void thin(Index m, Index n, Index length, const FloatMatrix& a, const float* b, Index b_row, float* c,
+            Index c_row, bool add) {
+    const Index spans = (n + span - 1) / span;
+    float* const turned = room(packed_a_, m * length);
+    for (Index i = 0; i < m; ++i) {
+      for (Index p = 0; p < length; ++p) turned[p * m + i] = *a.at(i, p);
+    }
+    float* const sums = room(sums_, spans * m * span);
+    std::fill_n(sums, spans * m * span, 0.0F);
+    float* const copy = room(packed_b_, together * span);
+    for (Index p = 0; p < length; p += together) {
+      const Index rows = std::min(together, length - p);
+      for (Index j = 0; j < n; j += span) {
+        const Index columns = std::min(span, n - j), padded = (columns + lanes - 1) / lanes * lanes;
+        const float* from = b + p * b_row + j;
+        if (m < height && padded == columns) {
+          thin_rows(m, columns, rows, turned + p * m, from, b_row, sums + j * m);
+          continue;
+        }
+        for (Index q = 0; q < rows; ++q) {
+          std::copy_n(from + q * b_row, columns, copy + q * span);
+          std::fill(copy + q * span + columns, copy + q * span + padded, 0.0F);
+        }
+        thin_rows(m, padded, rows, turned + p * m, copy, span, sums + j * m);
+      }
+    }
+    for (Index j = 0; j < n; j += span) {
+      for (Index i = 0; i < m; ++i)
+        finish(sums + j * m + i * span, std::min(span, n - j), c + i * c_row + j, add);
+    }
+  }
+
+  /// Sums (m, columns) += A (m, length) B (length, columns); the columns are whole vectors.
+  static void thin_rows(Index m, Index columns, Index length, const float* a, const float* b, Index b_row,
+                        float* sums) {
+    Index i = 0;
+    const auto rows_of = [&]<Index tall, Index vectors>() {
+      for (; i + tall <= m; i += tall) {
+        Index j = 0;
+        for (; j + vectors * lanes <= columns; j += vectors * lanes) {
+          thin_tile<tall, vectors>(length, a + i, m, b + j, b_row, sums + i * span + j);
+        }
+        for (; j < columns; j += lanes) {
+          thin_tile<tall, 1>(length, a + i, m, b + j, b_row, sums + i * span + j);
+        }
+      }
+    };
+    rows_of.template operator()<height, 2>();
+    rows_of.template operator()<height / 3, 6>();
+    rows_of.template operator()<1, 8>();
+  }
+
+  template <Index tall, Index vectors>
+  static void thin_tile(Index length, const float* a, Index a_step, const float* b, Index b_row,
+                        float* sums) {
+    [&]<Index... n>(std::integer_sequence<Index, n...>) {
+      Lanes sum[tall * vectors] = {load<Lanes>(sums + n / vectors * span + n % vectors * lanes)...};
+      for (Index p = 0; p < length; ++p) {
+        [&]<Index... v>(std::integer_sequence<Index, v...>) {
+          const Lanes row[vectors] = {load<Lanes>(b + v * lanes)...};
+          ((sum[n] += a[n / vectors] * row[n % vectors]), ...);
+        }(std::make_integer_sequence<Index, vectors>());
+        a += a_step;
+        b += b_row;
+      }
+      (std::memcpy(sums + n / vectors * span + n % vectors * lanes, &sum[n], sizeof(Lanes)), ...);
+    }(std::make_integer_sequence<Index, tall * vectors>());
+  }
+
   float factor_ = 1;
-  Eigen::ArrayXf packed_a_, packed_b_;
+  Eigen::ArrayXf packed_a_, packed_b_, sums_;
 };
 
 /// c = factor a b or, with `add`, c += factor a b, for matrices that lie in memory; c is row-major and apart

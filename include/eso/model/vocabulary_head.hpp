@@ -17,29 +17,47 @@ namespace eso {
 ///
 /// The product runs over tiles of the vocabulary and blocks of rows; a running maximum and sum make the
 /// logarithm exact (Milakov and Gimelshein 2018, arXiv 1805.02867). The backward pass computes the tiles
-/// again: 8 M V H operations in all for M rows. Each thread owns a range of the vocabulary, so the gradient
-/// of E has one writer; memory beyond inputs and gradients is one tile and one (M, H) array a thread.
+/// again, 8 M V H operations in all for M rows, unless so few rows were asked for that the logits may be
+/// kept: then 6 M V H. Each thread owns a range of the vocabulary, so the gradient of E has one writer;
+/// memory beyond inputs, gradients and what is kept is one tile and one (M, H) array a thread.
 template <class Scalar>
 class VocabularyHead {
  public:
   static constexpr Index tile = 1024;  ///< rows of E at once
-  static constexpr Index block = 128;  ///< rows of x at once
+  static constexpr Index block = 256;  ///< rows of x at once
+  static constexpr Index kept_bytes = Index{64} << 20;  ///< logits are kept where all of them take no more
+
+  /// What the backward pass needs of the forward pass.
+  struct Kept {
+    std::vector<double> log_sum;            ///< (M)
+    std::vector<RowMatrix<Scalar>> logits;  ///< tile after tile, (M, columns) each, or empty
+  };
 
   Weight<Scalar> weight;  ///< E, (V, H)
   Index vocabulary = 0, width = 0;
   double temperature = 1;  ///< above 0: divides the logits
 
-  /// Fills `logp` (N, R) at the targets; `log_sum` (M) is kept for the backward pass.
+  /// Fills `logp` (N, R) at the targets and `kept` for the backward pass, if there is to be one.
   void forward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, LogProbs& logp,
-               std::vector<double>& log_sum, Threads& threads) const {
+               Kept& kept, bool backward_follows, Threads& threads) const {
     const Index rows = x.rows(), parts = threads.count();
+    const bool keep =
+        backward_follows && rows * vocabulary * static_cast<Index>(sizeof(Scalar)) <= kept_bytes;
+    kept.logits.resize(keep ? static_cast<std::size_t>(tiles()) : 0);
     Eigen::ArrayXXd largest =
         Eigen::ArrayXXd::Constant(rows, parts, -std::numeric_limits<double>::infinity());
     Eigen::ArrayXXd sum = Eigen::ArrayXXd::Zero(rows, parts);
     const std::vector<Index> first = first_target(targets, rows);
     threads.for_each(parts, [&](Index part) {
-      RowMatrix<Scalar> logits;
+      RowMatrix<Scalar> scratch;
       for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
+        RowMatrix<Scalar>& tile_logits = keep ? kept.logits[static_cast<std::size_t>(v / tile)] : scratch;
+        if (!keep) {
+          scratch.resize(count, columns);
+        } else if (row == 0) {
+          tile_logits.resize(rows, columns);
+        }
+        auto logits = tile_logits.middleRows(keep ? row : 0, count);
         compute_logits(x, v, columns, row, count, logits);
         for (Index i = 0; i < count; ++i) {
           const auto line = logits.row(i).array();
@@ -61,6 +79,7 @@ class VocabularyHead {
         }
       });
     });
+    std::vector<double>& log_sum = kept.log_sum;
     log_sum.resize(static_cast<std::size_t>(rows));
     for (Index row = 0; row < rows; ++row) {
       const double m = largest.row(row).maxCoeff();
@@ -76,8 +95,7 @@ class VocabularyHead {
 
   /// Adds the gradient of E and gives that of x, from `d_logp` (N, R) at the targets.
   void backward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets,
-                const LogProbs& d_logp, const std::vector<double>& log_sum, RowMatrix<Scalar>& d_x,
-                Threads& threads) const {
+                const LogProbs& d_logp, const Kept& kept, RowMatrix<Scalar>& d_x, Threads& threads) const {
     const Index rows = x.rows(), parts = threads.count();
     const std::vector<Index> first = first_target(targets, rows);
     std::vector<double> total(static_cast<std::size_t>(rows), 0.0);
@@ -90,11 +108,13 @@ class VocabularyHead {
       d.setZero(rows, width);
       RowMatrix<Scalar> logits;
       for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
-        compute_logits(x, v, columns, row, count, logits);
+        logits.resize(count, columns);
+        if (kept.logits.empty()) compute_logits(x, v, columns, row, count, logits);
         for (Index i = 0; i < count; ++i) {
           const auto r = static_cast<std::size_t>(row + i);
           auto line = logits.row(i).array();
-          line = (line - static_cast<Scalar>(log_sum[r])).exp() * static_cast<Scalar>(-total[r]);
+          if (!kept.logits.empty()) line = kept.logits[static_cast<std::size_t>(v / tile)].row(row + i);
+          line = (line - static_cast<Scalar>(kept.log_sum[r])).exp() * static_cast<Scalar>(-total[r]);
           for (Index k = first[r]; k < first[r + 1]; ++k) {
             const Packing::Target& target = targets[static_cast<std::size_t>(k)];
             if (target.token >= v && target.token < v + columns) {
@@ -126,18 +146,19 @@ class VocabularyHead {
   /// Rows of E.
   ConstRowMap<Scalar> rows_of(Index v, Index count) const { return {weight.value + v * width, count, width}; }
 
+  Index tiles() const { return (vocabulary + tile - 1) / tile; }
+
   template <class Body>
   void for_tiles(Index part, Index parts, Index rows, const Body& body) const {
-    const Index tiles = (vocabulary + tile - 1) / tile;
-    for (Index t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
+    for (Index t = tiles() * part / parts; t < tiles() * (part + 1) / parts; ++t) {
       const Index v = t * tile, columns = std::min(tile, vocabulary - v);
       for (Index row = 0; row < rows; row += block) body(v, columns, row, std::min(block, rows - row));
     }
   }
 
+  template <class Matrix>
   void compute_logits(const RowMatrix<Scalar>& x, Index v, Index columns, Index row, Index count,
-                      RowMatrix<Scalar>& logits) const {
-    logits.resize(count, columns);
+                      Matrix& logits) const {
     product(x.middleRows(row, count), rows_of(v, columns).transpose(), logits, false, factor());
   }
 

@@ -3,10 +3,11 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <functional>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "eso/batch.hpp"
@@ -28,7 +29,7 @@ struct Draw {
 ///
 /// Order and ties are those of transformers' warpers. Temperature 0 is the most likely token, the lowest id
 /// among equals. A draw inverts the cumulative distribution in the order of the ids, so it depends on the
-/// logits and one uniform number alone. Cost O(V); with `top_p` below 1 O(V log V) in the kept tokens.
+/// logits and one uniform number alone. Cost O(V), two exponentials a token (one at temperature 1).
 ///
 /// An object is a workspace of V numbers and may be used for many rows, by one thread at a time.
 template <class Scalar>
@@ -42,52 +43,98 @@ class Distribution {
   ///
   /// \throws Error (system: a model can come to this) if a logit is not a number or none is finite.
   Draw draw(const Scalar* logits, Index count, double uniform) {
-    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> l(logits, count);
-    const Scalar largest = l.maxCoeff();
-    shifted_ = l - largest;
-    // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
-    // number.
-    if (std::isnan(shifted_.sum()))
-      throw Error(Fault::system, "Distribution::draw", "the logits are not finite");
-    const double sum = exponentiate(1);
+    const Scalar largest = Eigen::Map<const Array>(logits, count).maxCoeff();
+    constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
+    const double factor = temperature > 0 ? std::min(1 / temperature, largest_factor) : 1;
+    const Sums at_one = pass(logits, count, largest, static_cast<Scalar>(factor));
     Draw draw;
-    draw.entropy = std::log(sum) - mean_of_shifted(sum);
+    draw.entropy = at_one.entropy(1);
     if (temperature == 0) {
       draw.entropy_drawn = draw.entropy;
       draw.token = static_cast<TokenId>(std::find(logits, logits + count, largest) - logits);
     } else {
-      constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
-      const double factor = std::min(1 / temperature, largest_factor);
-      double drawn_sum = factor == 1 ? sum : exponentiate(static_cast<Scalar>(factor));
-      if (cut()) drawn_sum = static_cast<double>(weight_.sum());
-      draw.entropy_drawn = std::log(drawn_sum) - factor * mean_of_shifted(drawn_sum);
+      if (cut()) drawn_ = sums_of_kept(logits, largest);
+      draw.entropy_drawn = drawn_.entropy(factor);
       draw.token = static_cast<TokenId>(invert(uniform));
     }
-    draw.logp = static_cast<double>(shifted_(draw.token)) - std::log(sum);
+    draw.logp = static_cast<double>(logits[draw.token] - largest) - std::log(at_one.weight);
     return draw;
   }
 
  private:
   using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
 
-  /// Sets weight to exp(factor * shifted) and gives the sum. Zero where that has no normal number: Eigen's
-  /// exponential of minus infinity is small but positive, and could be drawn.
-  double exponentiate(Scalar factor) {
-    const Scalar least = std::log(std::numeric_limits<Scalar>::min());
-    weight_ = factor * shifted_;
-    const bool vanishes = weight_.minCoeff() < least;
-    weight_ = weight_.max(least).exp();
-    if (vanishes) {
-      for (Index i = 0; i < weight_.size(); ++i) {
-        weight_(i) = factor * shifted_(i) < least ? Scalar(0) : weight_(i);
+  static constexpr Index block = 512;  ///< logits at once: what is computed of them stays in the nearest cache
+
+  /// Of weights exp(factor shifted): their sum, and that of weight times shifted.
+  struct Sums {
+    double weight = 0, shifted = 0;
+    double entropy(double factor) const { return std::log(weight) - factor * shifted / weight; }
+  };
+
+  /// Fills `weight_` with exp(factor (logit - largest)), `block_sums_` with its sums and `drawn_`; gives the
+  /// sums for a factor of 1.
+  Sums pass(const Scalar* logits, Index count, Scalar largest, Scalar factor) {
+    weight_.resize(count);
+    block_sums_.resize((count + block - 1) / block);
+    drawn_ = {};
+    Sums at_one;
+    Scalar strange = 0;
+    Scalar memory[2][block];
+    for (Index b = 0; b < block_sums_.size(); ++b) {
+      const Index first = b * block, length = std::min(block, count - first);
+      Eigen::Map<Array> shifted(memory[0], length), weight(memory[1], length);
+      shifted = Eigen::Map<const Array>(logits + first, length) - largest;
+      strange += shifted.sum();
+      exponentiate(1, shifted, weight);
+      auto drawn = weight_.segment(first, length);
+      const Sums one{static_cast<double>(weight.sum()), expected(weight, shifted)};
+      at_one.weight += one.weight, at_one.shifted += one.shifted;
+      if (factor == 1) {
+        drawn = weight;
+        block_sums_(b) = one.weight;
+      } else {
+        exponentiate(factor, shifted, drawn);
+        block_sums_(b) = static_cast<double>(drawn.sum());
+        drawn_.shifted += expected(drawn, shifted);
       }
     }
-    return static_cast<double>(weight_.sum());
+    // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no number.
+    if (std::isnan(strange)) throw Error(Fault::system, "Distribution::draw", "the logits are not finite");
+    drawn_.weight = block_sums_.sum();
+    if (factor == 1) drawn_ = at_one;
+    return at_one;
   }
 
-  /// Expectation of shifted under weight / sum, with 0 * -infinity = 0.
-  double mean_of_shifted(double sum) const {
-    return static_cast<double>((weight_ * shifted_.max(std::numeric_limits<Scalar>::lowest())).sum()) / sum;
+  /// Sets weight to exp(factor * shifted). Zero where that has no normal number: Eigen's exponential of minus
+  /// infinity is small but positive, and could be drawn.
+  template <class To>
+  static void exponentiate(Scalar factor, const Eigen::Map<Array>& shifted, To&& weight) {
+    const Scalar least = std::log(std::numeric_limits<Scalar>::min());
+    weight = factor * shifted;
+    const bool vanishes = weight.minCoeff() < least;
+    weight = weight.max(least).exp();
+    if (vanishes) weight = (factor * shifted < least).select(Scalar(0), weight);
+  }
+
+  /// Sum of weight times shifted, with 0 * -infinity = 0.
+  template <class Weight, class Shifted>
+  static double expected(const Weight& weight, const Shifted& shifted) {
+    return static_cast<double>((weight * shifted.max(std::numeric_limits<Scalar>::lowest())).sum());
+  }
+
+  /// The sums of what `cut` left, block by block.
+  Sums sums_of_kept(const Scalar* logits, Scalar largest) {
+    Sums sums;
+    for (Index b = 0; b < block_sums_.size(); ++b) {
+      const Index first = b * block, length = std::min(block, weight_.size() - first);
+      const auto weight = weight_.segment(first, length);
+      block_sums_(b) = static_cast<double>(weight.sum());
+      if (block_sums_(b) == 0) continue;
+      sums.weight += block_sums_(b);
+      sums.shifted += expected(weight, Eigen::Map<const Array>(logits + first, length) - largest);
+    }
+    return sums;
   }
 
   /// Sets the weights that top-k and top-p leave out to zero; whether there was anything to do.
@@ -107,37 +154,45 @@ class Distribution {
   }
 
   /// Drops the smallest weights as long as they add up to no more than 1 - top_p; of equal ones the lower ids
-  /// first, as a stable ascending sort has them. The largest stays.
+  /// first, as a stable ascending sort has them. The largest stays. Only weights of about the size where that
+  /// ends are sorted.
   void cut_by_mass() {
+    masses_.assign(sizes, 0.0);
+    double total = 0;
+    for (Index i = 0; i < weight_.size(); ++i) masses_[size_of(weight_(i))] += static_cast<double>(weight_(i));
+    for (const double mass : masses_) total += mass;
+    const double limit = (1 - top_p) * total;
+    double dropped = 0;
+    std::size_t last = 0;  // weights of this size are dropped in part
+    while (last + 1 < sizes && dropped + masses_[last] <= limit) dropped += masses_[last++];
     order_.clear();
     for (Index i = 0; i < weight_.size(); ++i) {
-      if (weight_(i) > 0) order_.push_back(i);
+      const std::size_t size = size_of(weight_(i));
+      if (size == last) order_.push_back(i);
+      if (size < last) weight_(i) = 0;
     }
     std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) { return weight_(a) < weight_(b); });
-    const double limit = (1 - top_p) * static_cast<double>(weight_.sum());
-    double mass = 0;
-    for (std::size_t k = 0; k + 1 < order_.size(); ++k) {
-      mass += static_cast<double>(weight_(order_[k]));
-      if (mass > limit) break;
-      weight_(order_[k]) = 0;
+    for (const Index i : order_) {
+      dropped += static_cast<double>(weight_(i));
+      if (dropped > limit || weight_(i) == 1) break;
+      weight_(i) = 0;
     }
+  }
+
+  /// A weight's size, rising with it: exponent and five bits of a float, from 1 down to what rounds to zero.
+  static constexpr std::size_t sizes = (127 << 5) + 1;
+  static std::size_t size_of(Scalar weight) {
+    return std::bit_cast<std::uint32_t>(static_cast<float>(weight)) >> 18;
   }
 
   /// The first id whose cumulative weight exceeds uniform * total, by blocks.
   Index invert(double uniform) const {
-    constexpr Index block = 256;
-    const Index count = weight_.size(), blocks = (count + block - 1) / block;
-    const auto block_sum = [&](Index b) {
-      return static_cast<double>(weight_.segment(b * block, std::min(block, count - b * block)).sum());
-    };
-    double total = 0;
-    for (Index b = 0; b < blocks; ++b) total += block_sum(b);
-    double rest = uniform * total;
+    const Index count = weight_.size(), blocks = block_sums_.size();
+    double rest = uniform * block_sums_.sum();
     Index last = 0;  // the last id with any weight met so far: rounding must not leave the support
     for (Index b = 0; b < blocks; ++b) {
-      const double sum = block_sum(b);
-      if (rest >= sum && b + 1 < blocks) {
-        rest -= sum;
+      if (rest >= block_sums_(b) && b + 1 < blocks) {
+        rest -= block_sums_(b);
         continue;
       }
       for (Index i = b * block; i < std::min(count, (b + 1) * block); ++i) {
@@ -153,7 +208,10 @@ class Distribution {
     return last;
   }
 
-  Array shifted_, weight_, sorted_;
+  Array weight_, sorted_;
+  Eigen::ArrayXd block_sums_;
+  Sums drawn_;
+  std::vector<double> masses_;
   std::vector<Index> order_;
 };
 
