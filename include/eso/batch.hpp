@@ -27,9 +27,9 @@ namespace eso {
 // Log-probabilities are natural logarithms (nats). Lengths are explicit: nothing is ever padding because of
 // its token id, and a response's length counts its end-of-sequence token when it has one.
 
-using Index = Eigen::Index;
-using TokenId = std::int32_t;
-using Tokens = std::vector<TokenId>;
+using Index = Eigen::Index;           ///< of rows, columns and counts: signed
+using TokenId = std::int32_t;         ///< of a token, from 0 to V - 1
+using Tokens = std::vector<TokenId>;  ///< a text, or a piece of one
 
 /// (N, R): row n belongs to response n, column t to its token t; zero beyond the length of the response.
 using LogProbs = Eigen::Array<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

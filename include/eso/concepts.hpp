@@ -246,7 +246,7 @@ struct Step;  // eso/train/trainer.hpp
 /// What watches a run: it is called after every step and changes nothing.
 ///
 /// \par Models
-/// `MetricsFile`, `CompletionsFile`, any callable.
+/// Any callable.
 template <class O>
 concept Observer = requires(O& o, const Step& step) {
   { o(step) } -> std::same_as<void>;

@@ -24,6 +24,7 @@ constexpr std::size_t size_of(DataType type) {
   return type == DataType::float64 ? 8 : type == DataType::float32 ? 4 : 2;
 }
 
+/// The type that a `float` or `double` is stored as.
 template <class Scalar>
 inline constexpr DataType data_type_of = sizeof(Scalar) == 8 ? DataType::float64 : DataType::float32;
 

@@ -53,6 +53,7 @@ struct Combined {
   }
 };
 
+/// `Combined{first, weight, second}` finds its types.
 template <class First, class Second>
 Combined(First, double, Second) -> Combined<First, Second>;
 

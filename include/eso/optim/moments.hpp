@@ -23,12 +23,12 @@ namespace eso {
 ///
 /// They are sized by the first list they see and then belong to it. As a state they are the tensors
 ///
-/// | name            | shape             | content |
-/// |-----------------|-------------------|------------------------------------------------------------------------|
-/// | `adamw.step`    | (1) float64       | updates so far | | `adamw.names`   | (n) float64       | for each
-/// parameter in order, 53 bits of a hash of its name             | | `adamw.I.first` | that of parameter I |
-/// average of the gradient                                              | | `adamw.I.second`| that of
-/// parameter I | average of the squared gradient                                      |
+/// | name             | shape               | content                                                 |
+/// |------------------|---------------------|---------------------------------------------------------|
+/// | `adamw.step`     | (1) float64         | updates so far                                          |
+/// | `adamw.names`    | (n) float64         | of each parameter in order: 53 bits of its name's hash  |
+/// | `adamw.I.first`  | that of parameter I | average of the gradient                                 |
+/// | `adamw.I.second` | that of parameter I | average of the squared gradient                         |
 ///
 /// so that they can be read back before any parameter is known, and a list of other parameters is refused.
 class Moments {

@@ -32,6 +32,7 @@ struct RougeScores {
   bool operator==(const RougeScores&) const = default;
 };
 
+/// Which of the scores.
 enum class RougeVariant { rouge1, rouge2, rougeL };
 
 /// The variant called `name` ("rouge1", "rouge2", "rougeL"), none for every other name.

@@ -17,6 +17,7 @@ namespace eso::testing {
 template <class List>
 struct ParameterAccess;
 
+/// Those of a list in host memory.
 template <class Scalar>
 struct ParameterAccess<ParameterList<Scalar>> {
   using List = ParameterList<Scalar>;
@@ -40,6 +41,7 @@ struct ParameterAccess<ParameterList<Scalar>> {
 /// The gradients of all parameters of a model, array by array.
 using Gradients = std::vector<std::vector<double>>;
 
+/// What `backward` has added up so far.
 template <class List>
 Gradients read_gradients(const List& list) {
   Gradients result;

@@ -22,8 +22,7 @@ struct Violation {
   std::string detail;
 };
 
-/// What a law suite found. No test framework is needed to read it: `if (!report.passed())
-/// puts(report.text())`.
+/// What a law suite found. No test framework is needed to read it: `fmt::print("{}", report.text())`.
 struct LawReport {
   static constexpr int details_per_law = 3;  ///< of a law that is broken throughout, only the first are kept
 

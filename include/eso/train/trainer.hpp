@@ -105,7 +105,8 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
 /// sampled and the loss is told so. Everything drawn follows from (seed, step, example), so a run that sets
 /// `steps_done` and `tokens_seen` and restores model and optimizer goes on bit for bit.
 ///
-/// Settings are public members. It uses nothing that a user cannot call: `step` may be copied and changed.
+/// Settings are public members. It uses nothing that a user cannot call: a loop of one's own may take its
+/// place.
 template <LogProbModel M, class S, Reward R, Loss L, Optimizer<M> O>
   requires Sampler<S, M> || std::same_as<S, NoSamples>
 class Trainer {
@@ -180,6 +181,7 @@ class Trainer {
   }
 };
 
+/// `Trainer{model, loss, optimizer}` is supervised.
 template <class M, class L, class O>
 Trainer(M&, L, O) -> Trainer<M, NoSamples, NoReward, L, O>;
 
