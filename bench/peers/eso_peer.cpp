@@ -2,8 +2,6 @@
 // The side of eso in bench/peers: answers requests, a line of JSON each, with a line of JSON. What is measured
 // runs only while a request is being answered, so that another program may take turns with this one.
 
-#include <sys/resource.h>
-
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -38,12 +36,16 @@ double seconds_of(const auto& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Peak memory of this process so far, bytes.
-double peak_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return 1024.0 * static_cast<double>(usage.ru_maxrss);
+/// Memory of this process, bytes: `VmRSS` now or `VmHWM`, the most since `forget_peak`.
+double memory(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    double kilobytes = 0;
+    if (word == name + ":" && status >> kilobytes) return 1024 * kilobytes;
+  }
+  return 0;
 }
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
 
 json load(Peer& peer, const json& request) {
   const std::filesystem::path folder = request.at("model").get<std::string>();
@@ -185,12 +187,13 @@ json head(Peer& peer, const json& request) {
   eso::LogProbs logp = eso::LogProbs::Zero(1, rows);
   const eso::LogProbs d_logp = eso::LogProbs::Constant(1, rows, 1.0 / static_cast<double>(rows));
   eso::VocabularyHead<float>::Kept kept;
-  const double before = peak_bytes();
+  forget_peak();
+  const double before = memory("VmRSS");
   const double seconds = seconds_of([&] {
     head.forward(x, targets, logp, kept, true, *peer.threads);
     head.backward(x, targets, d_logp, kept, d_x, *peer.threads);
   });
-  return {{"seconds", seconds}, {"extra", peak_bytes() - before}, {"logp", logp.mean()}};
+  return {{"seconds", seconds}, {"extra", memory("VmHWM") - before}, {"logp", logp.mean()}};
 }
 
 json sampling(Peer&, const json& request) {

@@ -135,6 +135,8 @@ class FloatProduct {
     Index p = 0;
     for (; step == 1 && p + side <= length; p += side) {
       for (Index i = 0; i + side <= lines; i += side) {
+        // The square of the next sliver: the memory sees too short pieces of lines to foresee them.
+        for (Index q = 0; q < side; ++q) __builtin_prefetch(source + (lines + i + q) * line + p, 0, 2);
         transpose_square<Vector>(source + i * line + p, line, to + p * lines + i, lines);
       }
       for (Index i = lines / side * side; i < lines; ++i) {
@@ -161,13 +163,12 @@ class FloatProduct {
   template <Index half, class Vector, Index... i>
   static void exchange_squares(Vector* rows, std::integer_sequence<Index, i...> all) {
     constexpr Index side = sizeof...(i);
-    for (Index first = 0; first < side; first += 2 * half) {
-      for (Index k = first; k < first + half; ++k) {
-        const Vector a = rows[k], b = rows[k + half];
-        rows[k] = __builtin_shufflevector(a, b, (i & half ? side + i - half : i)...);
-        rows[k + half] = __builtin_shufflevector(a, b, (i & half ? side + i : i + half)...);
-      }
-    }
+    const auto exchange = [&](Vector& upper, Vector& lower) {
+      const Vector a = upper, b = lower;
+      upper = __builtin_shufflevector(a, b, (i & half ? side + i - half : i)...);
+      lower = __builtin_shufflevector(a, b, (i & half ? side + i : i + half)...);
+    };
+    ((i & half ? void() : exchange(rows[i], rows[i + half])), ...);
     if constexpr (half > 1) exchange_squares<half / 2>(rows, all);
   }
 
@@ -251,15 +252,16 @@ class FloatProduct {
       for (Index j = 0; j < n; j += span) {
         const Index columns = std::min(span, n - j), padded = (columns + lanes - 1) / lanes * lanes;
         const float* from = b + p * b_row + j;
+        const FloatMatrix next{j + span < n ? from + span : b + (p + together) * b_row, b_row, 1};
         if (m < height && padded == columns) {
-          thin_rows(m, columns, rows, turned + p * m, from, b_row, sums + j * m);
+          thin_rows(m, columns, rows, turned + p * m, from, b_row, sums + j * m, next);
           continue;
         }
         for (Index q = 0; q < rows; ++q) {
           std::copy_n(from + q * b_row, columns, copy + q * span);
           std::fill(copy + q * span + columns, copy + q * span + padded, 0.0F);
         }
-        thin_rows(m, padded, rows, turned + p * m, copy, span, sums + j * m);
+        thin_rows(m, padded, rows, turned + p * m, copy, span, sums + j * m, next);
       }
     }
     for (Index j = 0; j < n; j += span) {
@@ -268,14 +270,16 @@ class FloatProduct {
     }
   }
 
-  /// Sums (m, columns) += A (m, length) B (length, columns); the columns are whole vectors.
+  /// Sums (m, columns) += A (m, length) B (length, columns); the columns are whole vectors. Asks the memory
+  /// for `next` meanwhile.
   static void thin_rows(Index m, Index columns, Index length, const float* a, const float* b, Index b_row,
-                        float* sums) {
+                        float* sums, const FloatMatrix& next) {
     Index i = 0;
     const auto rows_of = [&]<Index tall, Index vectors>() {
       for (; i + tall <= m; i += tall) {
         Index j = 0;
         for (; j + vectors * lanes <= columns; j += vectors * lanes) {
+          if (i == 0) prefetch(next.at(0, j), next.row, length, vectors);
           thin_tile<tall, vectors>(length, a + i, m, b + j, b_row, sums + i * span + j);
         }
         for (; j < columns; j += lanes) {
@@ -286,6 +290,12 @@ class FloatProduct {
     rows_of.template operator()<height, 2>();
     rows_of.template operator()<height / 3, 6>();
     rows_of.template operator()<1, 8>();
+  }
+
+  static void prefetch(const float* from, Index row, Index rows, Index vectors) {
+    for (Index p = 0; p < rows; ++p) {
+      for (Index v = 0; v < vectors; ++v) __builtin_prefetch(from + p * row + v * lanes, 0, 2);
+    }
   }
 
   template <Index tall, Index vectors>
