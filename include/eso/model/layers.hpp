@@ -123,6 +123,7 @@ struct LayerNorm {
   /// Adds the gradient of x to `d_x` and those of the weights to theirs.
   void backward(const RowMatrix<Scalar>& x, const RowMatrix<Scalar>& d_y, RowMatrix<Scalar>& d_x,
                 Threads& threads) const {
+    if (x.rows() == 0) return;
     const Index columns = x.cols();
     const Eigen::Map<const RowArray<Scalar>> w(weight.value, columns);
     // One sum a chunk of rows, added in the order of the chunks: the same for every number of threads.

@@ -157,11 +157,13 @@ class FloatProduct {
     }
     for (; j < columns; j += width) {
       const Index columns_here = std::min(width, columns - j);
-      const float* b = packed_b_.data() + j * length;
+      const float* b = nullptr;
       Index b_row = width;
-      if (b_in_place && columns_here == width) {
+      if (!b_in_place) {
+        b = packed_b_.data() + j * length;
+      } else if (columns_here == width) {
         b = b_in_place->data + j, b_row = b_in_place->row;
-      } else if (b_in_place) {
+      } else {
         pack<width>(b_in_place->data + j, 1, b_in_place->row, columns_here, length, packed_b_);
         b = packed_b_.data();
       }
