@@ -74,6 +74,7 @@ struct Linear {
   void backward(const RowMatrix<Scalar>& x, const RowMatrix<Scalar>& d_y, RowMatrix<Scalar>* d_x, bool add,
                 Threads& threads) const {
     if (d_x && !add) d_x->resize(x.rows(), in);
+    if (x.rows() == 0) return;
     if (d_x) {
       threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) {
         auto block = d_x->middleRows(begin, end - begin);
