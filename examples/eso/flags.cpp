@@ -17,9 +17,10 @@ void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
                            std::string(error.description()));
   }
   for (const auto& [key, node] : table) {
-    const std::string where = fmt::format("{}: {}", path.string(), std::string(key.str()));
+    const std::string name(key.str());
+    const std::string where = fmt::format("{}: {}", path.string(), name);
     const auto flag =
-        std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == key.str(); });
+        std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == name; });
     if (flag == flags_.end()) throw eso::input_error(where, "is no flag of this command");
     if (flag->option->count() > 0 && !beats_flags) continue;
     flag->read(node, where);

@@ -19,15 +19,15 @@ struct GenerateFlags {
   std::string stats;
 };
 
-constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
 
 void check_flags(const GenerateFlags& f) {
   check_temperature("--temperature", f.temperature);
   check_share("--top-p", f.top_p);
-  check_range("--top-k", f.top_k, 0, most);
+  check_range("--top-k", f.top_k, 0, largest);
   check_range("--samples", f.samples, 1, std::int64_t{1} << 24);  // a stream's name holds 24 bits of it
-  check_range("--max-response-tokens", f.max_response_tokens, 1, most);
-  check_range("--batch-size", f.batch_size, 1, most);
+  check_range("--max-response-tokens", f.max_response_tokens, 1, largest);
+  check_range("--batch-size", f.batch_size, 1, largest);
 }
 
 /// Answers the prompts, whose `example` is the number of their line.

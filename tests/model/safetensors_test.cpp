@@ -261,7 +261,8 @@ TEST_CASE("the verdict is that of the safetensors library but where it takes the
 
 TEST_CASE("files of the safetensors library are read back", "[safetensors]") {
   const TemporaryFolder folder;
-  for (const auto& written : golden()["written"]) {
+  const nlohmann::json all = golden();
+  for (const auto& written : all["written"]) {
     INFO(written["name"].get<std::string>());
     write_file(folder / "x", from_hex(written["bytes"]));
     const auto file = eso::Safetensors::open(folder / "x");

@@ -2,5 +2,17 @@
 #include <fmt/core.h>
 
 #include <eso/eso.hpp>
+#include <sstream>
 
-int main() { fmt::print("{}\n", ESO_VERSION); }
+/// Uses Eigen, fmt, nlohmann-json, threads and zlib by way of the library, so that each must be found and
+/// linked.
+int main() {
+  std::istringstream text("{\"prompt\": \"a\", \"response\": \"b\"}");
+  eso::JsonLines lines(text);
+  if (!lines.next() || eso::text_example(lines, eso::Format::prompt_response).response != "b") return 1;
+  eso::Threads threads(2);
+  eso::FileDigest digest;
+  digest.add(std::as_bytes(std::span("abc", 3)));
+  if (digest.crc32 != 0x352441C2) return 2;
+  fmt::print("{}\n", ESO_VERSION);
+}

@@ -135,7 +135,8 @@ TEST_CASE("eso eval's nll is that of eso score for the references with their end
 TEST_CASE("eso eval with one seed has no standard deviation") {
   const Files files;
   REQUIRE(files.call({"--temperature", "1,0", "--seeds", "3"}).code == 0);
-  for (const Json& result : files.results()["results"]) {
+  const Json results = files.results();
+  for (const Json& result : results["results"]) {
     for (const char* name : {"rouge1", "length", "entropy", "eos_rate"}) CHECK(result[name]["std"].is_null());
   }
 }

@@ -82,6 +82,8 @@ TEST_CASE("settings of config.json that cannot be meant or are not implemented a
   refuse_config([](Json& c) { c["n_layer"] = 0; }, {"n_layer"});
   refuse_config([](Json& c) { c["n_embd"] = -24; }, {"n_embd", "-24"});
   refuse_config([](Json& c) { c["vocab_size"] = 1e3; }, {"vocab_size"});
+  refuse_config([](Json& c) { c["vocab_size"] = std::string(100'000, '1'); },
+                {"vocab_size", "found \"1111", "1...\""});
   refuse_config([](Json& c) { c["activation_function"] = "swish"; }, {"activation_function", "swish"});
   refuse_config([](Json& c) { c["add_cross_attention"] = true; }, {"add_cross_attention"});
   refuse_config([](Json& c) { c["layer_norm_epsilon"] = 0; }, {"layer_norm_epsilon"});

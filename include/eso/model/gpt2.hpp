@@ -70,11 +70,11 @@ class Gpt2Settings {
       if (!value.is_number_integer() ||
           (value.is_number_unsigned() && value.get<std::uint64_t>() > largest) ||
           value.get<std::int64_t>() < 1) {
-        throw wrong(key, value.dump(), "an integer from 1 to 2147483647");
+        throw wrong(key, node->found(), "an integer from 1 to 2147483647");
       }
       const auto number = static_cast<Index>(value.get<std::int64_t>());
       if (found && *found != number)
-        throw wrong(key, value.dump(), fmt::format("{} as in its synonym", *found));
+        throw wrong(key, node->found(), fmt::format("{} as in its synonym", *found));
       found = number;
     }
     return found.value_or(otherwise);
@@ -84,7 +84,7 @@ class Gpt2Settings {
     const auto node = config_.find(key);
     if (!node) return otherwise;
     const double value = node->value().is_number() ? node->value().get<double>() : -1;
-    if (!(value > 0) || !std::isfinite(value)) throw wrong(key, node->value().dump(), "a number above 0");
+    if (!(value > 0) || !std::isfinite(value)) throw wrong(key, node->found(), "a number above 0");
     return value;
   }
 

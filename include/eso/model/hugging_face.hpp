@@ -187,7 +187,7 @@ void write_model(const std::filesystem::path& folder, const Decoder<Scalar>& dec
   config["dtype"] = type == DataType::bfloat16  ? "bfloat16"
                     : type == DataType::float64 ? "float64"
                                                 : "float32";
-  config["architectures"] = {"GPT2LMHeadModel"};
+  config["architectures"] = nlohmann::json::array({"GPT2LMHeadModel"});  // clang 14 leaks a plain {...} here
   write_durably(folder / "config.json", config.dump(2) + "\n");
   write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);
 }

@@ -75,6 +75,7 @@ struct Linear {
   void backward(const RowMatrix<Scalar>& x, const RowMatrix<Scalar>& d_y, RowMatrix<Scalar>* d_x, bool add,
                 Threads& threads) const {
     if (d_x && !add) d_x->resize(x.rows(), in);
+    if (x.rows() == 0) return;
     if (d_x) {
       const auto part = [&](Index row, Index rows, Index column, Index columns) {
         auto block = d_x->block(row, column, rows, columns);
@@ -130,6 +131,7 @@ struct LayerNorm {
   /// Adds the gradient of x to `d_x` and those of the weights to theirs.
   void backward(const RowMatrix<Scalar>& x, const RowMatrix<Scalar>& d_y, RowMatrix<Scalar>& d_x,
                 Threads& threads) const {
+    if (x.rows() == 0) return;
     const Index columns = x.cols();
     const Eigen::Map<const RowArray<Scalar>> w(weight.value, columns);
     // One sum a chunk of rows, added in the order of the chunks: the same for every number of threads.

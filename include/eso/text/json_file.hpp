@@ -181,6 +181,13 @@ class JsonNode {
     return found ? found->boolean() : otherwise;
   }
 
+  /// The value for a message: a number as it is, a string cut to a readable length, else what kind it is.
+  std::string found() const {
+    if (value_->is_string()) return in_quotes(value_->get_ref<const std::string&>());
+    if (value_->is_number() || value_->is_boolean() || value_->is_null()) return value_->dump();
+    return value_->is_array() ? "an array" : "an object";
+  }
+
   /// The error that this value is not what was `expected`.
   Error wrong(std::string expected) const {
     return input_error(path_, key_.empty() ? "wrong content" : fmt::format("wrong value of \"{}\"", key_),
@@ -204,12 +211,6 @@ class JsonNode {
     const std::string shown_in_quotes = in_quotes(name);
     const std::string shown = shown_in_quotes.substr(1, shown_in_quotes.size() - 2);
     return key_.empty() ? shown : key_ + "." + shown;
-  }
-
-  std::string found() const {
-    if (value_->is_string()) return in_quotes(value_->get_ref<const std::string&>());
-    if (value_->is_number() || value_->is_boolean() || value_->is_null()) return value_->dump();
-    return value_->is_array() ? "an array" : "an object";
   }
 
   const nlohmann::json* value_;

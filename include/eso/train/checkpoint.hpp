@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -86,9 +87,23 @@ inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   }
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) throw input_error(where, "is not valid JSON");
-  const nlohmann::json version = json.value("version", nlohmann::json());
-  if (version != 1) throw input_error(where, "is of another version", shortened(version.dump()), "1");
+  // Neither copied nor printed: what a hostile file nests deeply would exhaust the stack.
+  const auto version = json.find("version");
+  if (version == json.end() || *version != 1) {
+    const bool number = version != json.end() && version->is_number();
+    throw input_error(where, "is of another version", number ? version->dump() : std::string(), "1");
+  }
   return json;
+}
+
+/// A number of the manifest. Throws an input `Error` that names the file unless it is an integer from 0 to
+/// 2^63 - 1.
+inline std::int64_t manifest_number(const nlohmann::json& value, const std::filesystem::path& path) {
+  constexpr auto largest = std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > largest) {
+    throw input_error(path.string(), "has not the form of a manifest");
+  }
+  return value.get<std::int64_t>();
 }
 
 /// Opens a file of a checkpoint if size and checksum are those of the manifest.
@@ -97,7 +112,8 @@ inline Safetensors open_verified(const std::filesystem::path& folder, const char
   const std::string where = (folder / name).string();
   for (const nlohmann::json& entry : manifest.at("files")) {
     if (entry.at("name") != name) continue;
-    const auto size = entry.at("size").get<std::uint64_t>();
+    const auto size =
+        static_cast<std::uint64_t>(manifest_number(entry.at("size"), folder / "checkpoint.json"));
     Safetensors file = Safetensors::open(folder / name);
     if (file.bytes().size() != size) {
       throw input_error(where, "has the wrong size", fmt::format("{} bytes", file.bytes().size()),
@@ -116,13 +132,14 @@ inline Safetensors open_verified(const std::filesystem::path& folder, const char
 /// once.
 inline LoadedCheckpoint load_checkpoint(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "checkpoint.json";
-  const nlohmann::json manifest = read_manifest(path);
+  nlohmann::json manifest = read_manifest(path);
   try {
-    const auto step = manifest.at("step").get<std::int64_t>();
+    const std::int64_t step = manifest_number(manifest.at("step"), path);
     if (folder.filename() != fmt::format("step-{}", step)) {
       throw input_error(path.string(), "belongs to another step", fmt::format("step {}", step));
     }
-    return {folder, step, manifest.at("counters"), open_verified(folder, "model.safetensors", manifest),
+    return {folder, step, std::move(manifest.at("counters")),
+            open_verified(folder, "model.safetensors", manifest),
             open_verified(folder, "optimizer.safetensors", manifest)};
   } catch (const nlohmann::json::exception&) {
     throw input_error(path.string(), "has not the form of a manifest");

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// config.json of a model's folder. The input is the file.
+
+#include "eso/model/hugging_face.hpp"
+#include "fuzz.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::QuickEnough quick;
+  write_file(fuzz::folder() / "config.json", fuzz::text_of(data, size));
+  const auto settings = fuzz::attempt([] { return eso::read_settings(fuzz::folder()); });
+  if (!settings) return 0;
+  const eso::Architecture& a = settings->architecture;
+  for (const eso::Index count :
+       {a.vocabulary, a.context, a.width, a.layers, a.heads, a.inner, a.embedding_width}) {
+    fuzz::check(count >= 1, "every size is positive");
+  }
+  fuzz::check(a.width % a.heads == 0, "the heads divide the width");
+  fuzz::check(a.norm_epsilon > 0 && std::isfinite(a.norm_epsilon), "the epsilon is a positive number");
+  fuzz::check(a.end_of_sequence >= 0, "the end of sequence is an id");
+  const auto parameters = fuzz::attempt([&] { return eso::parameter_count(a); });
+  if (!parameters) return 0;
+  fuzz::check(*parameters >= a.vocabulary * a.width, "the embedding is among the parameters");
+  if (a.layers > 100) return 0;
+  eso::Index counted = 0;
+  for (const eso::ArraySpec& spec : eso::arrays(a)) counted += spec.size();
+  fuzz::check(counted == *parameters, "the parameters are those of all arrays");
+  // What was read is what is written beside a trained model.
+  write_file(fuzz::folder() / "config.json", settings->config.dump(2));
+  fuzz::check(eso::read_settings(fuzz::folder()).config == settings->config, "a config survives writing");
+  return 0;
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Examples as JSON lines. The first byte of the input selects the format and the way: 0 to 5 as a stream that
+// comes in pieces, 6 to 11 as a gzip file compressed here in two members, 12 to 17 the bytes themselves as a
+// gzip file.
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <istream>
+#include <nlohmann/json.hpp>
+#include <streambuf>
+
+#include "eso/data/formats.hpp"
+#include "eso/data/json_lines.hpp"
+#include "fuzz.hpp"
+
+namespace {
+
+/// Hands out 1, 2, ..., 7, 1, ... bytes at a time.
+class Pieces : public std::streambuf {
+ public:
+  explicit Pieces(std::string_view text) : text_(text) {}
+
+ protected:
+  int_type underflow() override {
+    if (at_ == text_.size()) return traits_type::eof();
+    const std::size_t size = std::min(text_.size() - at_, 1 + count_++ % 7);
+    text_.copy(piece_, size, at_);
+    at_ += size;
+    setg(piece_, piece_, piece_ + size);
+    return traits_type::to_int_type(piece_[0]);
+  }
+
+ private:
+  std::string text_;
+  std::size_t at_ = 0, count_ = 0;
+  char piece_[8];
+};
+
+std::string compressed(std::string_view text) {
+  z_stream stream{};
+  fuzz::check(deflateInit2(&stream, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK,
+              "zlib works");
+  std::string result(deflateBound(&stream, text.size()) + 64, '\0');
+  std::string copy(text);
+  stream.next_in = reinterpret_cast<Bytef*>(copy.data());
+  stream.avail_in = static_cast<uInt>(copy.size());
+  stream.next_out = reinterpret_cast<Bytef*>(result.data());
+  stream.avail_out = static_cast<uInt>(result.size());
+  fuzz::check(deflate(&stream, Z_FINISH) == Z_STREAM_END, "zlib works");
+  result.resize(stream.total_out);
+  deflateEnd(&stream);
+  return result;
+}
+
+std::size_t depth_of(const nlohmann::json& value) {
+  std::size_t deepest = 0;
+  if (!value.is_structured()) return 0;
+  for (const auto& element : value) deepest = std::max(deepest, depth_of(element));
+  return deepest + 1;
+}
+
+/// A line by the rules, without a look at the reader: blank, an object, or to be refused.
+enum class Verdict { blank, object, refused };
+
+Verdict verdict_on(std::string_view line, nlohmann::json& object) {
+  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return Verdict::blank;
+  const std::size_t brackets = static_cast<std::size_t>(
+      std::count_if(line.begin(), line.end(), [](char c) { return c == '[' || c == '{'; }));
+  // The parser takes a NUL for the end, and what it makes of deep nesting cannot be walked over.
+  if (line.find('\0') != std::string_view::npos) return Verdict::refused;
+  object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object()) return Verdict::refused;
+  return brackets > 64 && depth_of(object) > 64 ? Verdict::refused : Verdict::object;
+}
+
+/// Reads all lines and compares each with the verdict on it. Without a text only the laws of errors are
+/// checked.
+void read(eso::JsonLines lines, const std::string_view* text, eso::Format format) {
+  std::string_view rest = text != nullptr ? *text : std::string_view();
+  if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
+  nlohmann::json expected;
+  while (true) {
+    const auto more = fuzz::attempt([&] { return lines.next(); });
+    Verdict verdict = Verdict::blank;
+    while (text != nullptr && !rest.empty() && verdict == Verdict::blank) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      std::string_view line = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      verdict = verdict_on(line, expected);
+    }
+    if (text != nullptr) {
+      fuzz::check(more.has_value() == (verdict != Verdict::refused),
+                  "exactly the lines that are no object are refused");
+      fuzz::check(more.value_or(false) == (verdict == Verdict::object), "every object is read");
+      fuzz::check(!more.value_or(false) || lines.object() == expected,
+                  "an object is what the JSON parser says");
+    }
+    if (!more.value_or(false)) return;
+    fuzz::attempt([&] { return eso::text_example(lines, format); });
+    fuzz::attempt([&] { return lines.ids("prompt"); });
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::QuickEnough quick;
+  if (size == 0) return 0;
+  const std::string_view text = fuzz::text_of(data + 1, size - 1);
+  const auto format = static_cast<eso::Format>(data[0] % 6);
+  const int way = data[0] / 6 % 3;
+  if (way == 0) {
+    Pieces pieces(text);
+    std::istream stream(&pieces);
+    read(eso::JsonLines(stream), &text, format);
+    return 0;
+  }
+  const std::filesystem::path path = fuzz::folder() / "lines.jsonl.gz";
+  const std::size_t half = text.size() / 2;
+  write_file(path,
+             way == 1 ? compressed(text.substr(0, half)) + compressed(text.substr(half)) : std::string(text));
+  read(eso::JsonLines(path), way == 1 ? &text : nullptr, format);
+  return 0;
+}
