@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The side of eso in bench/peers: answers requests, a line of JSON each, with a line of JSON. What is measured
-// runs only while a request is being answered, so that another program may take turns with this one.
+// The side of eso in bench/peers: answers requests, a line of JSON each, with a line of JSON. What is
+// measured runs only while a request is being answered, so that another program may take turns with this one.
 
 #include <chrono>
 #include <fstream>
@@ -71,7 +71,8 @@ eso::Batch batch_of(const json& tokens, std::size_t prompt) {
   return batch;
 }
 
-/// One step of causal language modelling: forward, backward, AdamW. Gives loss, norm of the gradient, seconds.
+/// One step of causal language modelling: forward, backward, AdamW. Gives loss, norm of the gradient,
+/// seconds.
 json train_step(Peer& peer, const json& request) {
   eso::Decoder<float>& model = peer.get();
   const eso::Batch batch = batch_of(request.at("tokens"), 1);
@@ -126,12 +127,8 @@ json eso_step(Peer& peer, const json& request) {
   trainer.active_epochs = eso::ActiveEpochs::all();
   trainer.schedule = {.peak = 1e-6};
   for (const eso::Step& step : trainer.run(examples)) {
-    return {{"seconds", step.times.total},
-            {"sample", step.times.sample},
-            {"forward", step.times.forward},
-            {"backward", step.times.backward},
-            {"update", step.times.update},
-            {"reward", step.reward}};
+    return {{"seconds", step.times.total},     {"sample", step.times.sample}, {"forward", step.times.forward},
+            {"backward", step.times.backward}, {"update", step.times.update}, {"reward", step.reward}};
   }
   return {};
 }
@@ -167,8 +164,8 @@ json shared_prompt(Peer& peer, const json& request) {
   return answer;
 }
 
-/// Log-probabilities of random tokens after random states: seconds forward and backward, and the peak of memory
-/// beyond what lay there before and the gradient of the states.
+/// Log-probabilities of random tokens after random states: seconds forward and backward, and the peak of
+/// memory beyond what lay there before and the gradient of the states.
 json head(Peer& peer, const json& request) {
   eso::Decoder<float>& model = peer.get();
   const eso::Index rows = request.at("rows"), width = model.architecture().width,
@@ -233,7 +230,8 @@ json tokenize(Peer& peer, const json& request) {
   std::uint64_t sum = 0;
   const double seconds = seconds_of([&] {
     for (const std::string& text : texts) {
-      for (const eso::TokenId id : peer.bpe->encode(text)) sum = sum * 31 + static_cast<std::uint64_t>(id), ++count;
+      for (const eso::TokenId id : peer.bpe->encode(text))
+        sum = sum * 31 + static_cast<std::uint64_t>(id), ++count;
     }
   });
   return {{"seconds", seconds}, {"tokens", count}, {"sum", sum}};
@@ -249,8 +247,10 @@ json machine(Peer& peer, const json&) {
 
 int main() {
   const std::map<std::string, json (*)(Peer&, const json&)> known{
-      {"load", load},         {"train_step", train_step},       {"generate", generate}, {"eso_step", eso_step},
-      {"head", head},         {"shared_prompt", shared_prompt}, {"sampling", sampling}, {"adamw", adamw},
+      {"load", load},         {"train_step", train_step},
+      {"generate", generate}, {"eso_step", eso_step},
+      {"head", head},         {"shared_prompt", shared_prompt},
+      {"sampling", sampling}, {"adamw", adamw},
       {"tokenize", tokenize}, {"machine", machine}};
   Peer peer;
   for (std::string line; std::getline(std::cin, line);) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -20,10 +21,13 @@ namespace eso {
 /// A fixed number of threads that share loops; the calling thread is one of them.
 ///
 /// Nothing about the result of a loop depends on the number of threads as long as its iterations write to
-/// different places. Waiting threads sleep: a busy machine is never made slower by spinning. One loop runs at
-/// a time; a loop inside a loop runs on its own thread alone.
+/// different places. Threads that wait yield to whoever else wants the processor for `patience`, since waking
+/// one up may take longer than a loop of decoding, and then sleep. One loop runs at a time; a loop inside a
+/// loop runs on its own thread alone.
 class Threads {
  public:
+  static constexpr std::chrono::microseconds patience{100};
+
   /// `count` threads in all; at least one.
   explicit Threads(int count = 1) {
     require(count >= 1, "Threads", "needs at least one thread");
@@ -54,16 +58,17 @@ class Threads {
       body_ = &body;
       count_ = count;
       next_.store(0, std::memory_order_relaxed);
-      pending_ = static_cast<int>(workers_.size());
+      pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
       failure_ = nullptr;
-      ++round_;
+      round_.fetch_add(1, std::memory_order_release);
     }
     start_.notify_all();
     run();
+    yield_until([this] { return pending_.load(std::memory_order_acquire) == 0; });
     std::exception_ptr failure;
     {
       std::unique_lock lock(mutex_);
-      done_.wait(lock, [this] { return pending_ == 0; });
+      done_.wait(lock, [this] { return pending_.load(std::memory_order_relaxed) == 0; });
       failure = std::exchange(failure_, nullptr);
     }
     busy_.store(false);
@@ -101,7 +106,7 @@ class Threads {
   void stop() {
     {
       const std::lock_guard lock(mutex_);
-      stop_ = true;
+      stop_.store(true, std::memory_order_relaxed);
     }
     start_.notify_all();
     for (std::thread& worker : workers_) worker.join();
@@ -109,17 +114,27 @@ class Threads {
 
   void work() {
     std::uint64_t seen = 0;
+    const auto called = [&] {
+      return stop_.load(std::memory_order_relaxed) || round_.load(std::memory_order_acquire) != seen;
+    };
     for (;;) {
+      yield_until(called);
       {
         std::unique_lock lock(mutex_);
-        start_.wait(lock, [&] { return stop_ || round_ != seen; });
-        if (stop_) return;
-        seen = round_;
+        start_.wait(lock, called);
+        if (stop_.load(std::memory_order_relaxed)) return;
+        seen = round_.load(std::memory_order_relaxed);
       }
       run();
       const std::lock_guard lock(mutex_);
-      if (--pending_ == 0) done_.notify_one();
+      if (pending_.fetch_sub(1, std::memory_order_release) == 1) done_.notify_one();
     }
+  }
+
+  template <class Condition>
+  static void yield_until(const Condition& holds) {
+    const auto begin = std::chrono::steady_clock::now();
+    while (!holds() && std::chrono::steady_clock::now() - begin < patience) std::this_thread::yield();
   }
 
   std::vector<std::thread> workers_;
@@ -129,11 +144,11 @@ class Threads {
   const void* body_ = nullptr;
   Index count_ = 0;
   std::atomic<Index> next_{0};
-  int pending_ = 0;
-  std::uint64_t round_ = 0;
+  std::atomic<int> pending_{0};
+  std::atomic<std::uint64_t> round_{0};
   std::exception_ptr failure_;
   std::atomic<bool> busy_{false};
-  bool stop_ = false;
+  std::atomic<bool> stop_{false};
 };
 
 }  // namespace eso

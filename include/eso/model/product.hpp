@@ -39,13 +39,14 @@ class FloatProduct {
     if (k == 0 && !add) {
       for (Index i = 0; i < m; ++i) std::fill_n(c + i * c_row, n, 0.0F);
     }
+    if (m <= few && b.column != 1) return narrow(m, n, k, a, b, c, c_row, add);
     for (Index p = 0; p < k; p += depth) {
-      const Index depth_here = std::min(depth, k - p);
-      const bool adds = add || p > 0;
-      if (m <= few && b.column == 1) {
-        thin(m, n, depth_here, {a.at(0, p), a.row, a.column}, b.at(p, 0), b.row, c, c_row, adds);
+      const Index length = std::min(depth, k - p);
+      const FloatMatrix a_here{a.at(0, p), a.row, a.column}, b_here{b.at(p, 0), b.row, b.column};
+      if (m <= few) {
+        thin(m, n, length, a_here, b_here.data, b.row, c, c_row, add || p > 0);
       } else {
-        thick(m, n, depth_here, {a.at(0, p), a.row, a.column}, {b.at(p, 0), b.row, b.column}, c, c_row, adds);
+        thick(m, n, length, a_here, b_here, c, c_row, add || p > 0);
       }
     }
   }
@@ -62,7 +63,8 @@ class FloatProduct {
   static constexpr Index depth = 384, block = 16 * height, panel = 1024;
   static constexpr Index few = 4 * height;  ///< rows of A up to which B is read where it lies
   static constexpr Index together = 16;     ///< rows of B that are read side by side
-  static constexpr Index span = 24 * lanes;  ///< columns of B for which `together` rows stay in the first cache
+  static constexpr Index span =
+      24 * lanes;  ///< columns of B for which `together` rows stay in the first cache
   typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
   typedef float Four __attribute__((vector_size(4 * sizeof(float))));
 
@@ -80,29 +82,50 @@ class FloatProduct {
 
   // --- many rows -----------------------------------------------------------------------------------
 
-  /// One block of the inner index with copies of A and B. A panel of B is as narrow as a sliver where so few
-  /// rows read it that it should not leave the nearest cache.
-  void thick(Index m, Index n, Index length, const FloatMatrix& a, const FloatMatrix& b, float* c, Index c_row,
-             bool add) {
-    const Index wide = m <= few ? width : panel;
-    for (Index j = 0; j < n; j += wide) {
-      const Index columns = std::min(wide, n - j);
-      pack<width>(b.at(0, j), b.column, b.row, columns, length, packed_b_);
+  /// One block of the inner index with copies of A and B.
+  void thick(Index m, Index n, Index length, const FloatMatrix& a, const FloatMatrix& b, float* c,
+             Index c_row, bool add) {
+    for (Index j = 0; j < n; j += panel) {
+      const Index columns = std::min(panel, n - j);
+      pack<width>(b.at(0, j), b.column, b.row, columns, length,
+                  room(packed_b_, padded<width>(columns) * length));
       for (Index i = 0; i < m; i += block) {
         const Index rows = std::min(block, m - i);
-        if (j == 0 || m > block) pack<height>(a.at(i, 0), a.row, a.column, rows, length, packed_a_);
-        tiles(rows, columns, length, c + i * c_row + j, c_row, add);
+        float* const copy = room(packed_a_, padded<height>(rows) * length);
+        pack<height>(a.at(i, 0), a.row, a.column, rows, length, copy);
+        tiles(rows, columns, length, copy, c + i * c_row + j, c_row, add);
       }
     }
+  }
+
+  /// Few rows, and B stands the other way round: its columns are read from one end to the other, a sliver of
+  /// them at a time.
+  void narrow(Index m, Index n, Index k, const FloatMatrix& a, const FloatMatrix& b, float* c, Index c_row,
+              bool add) {
+    float* const copy = room(packed_a_, padded<height>(m) * k);
+    for (Index p = 0; p < k; p += depth) {
+      pack<height>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p), copy + padded<height>(m) * p);
+    }
+    for (Index j = 0; j < n; j += width) {
+      const Index columns = std::min(width, n - j);
+      for (Index p = 0; p < k; p += depth) {
+        const Index length = std::min(depth, k - p);
+        pack<width>(b.at(p, j), b.column, b.row, columns, length, room(packed_b_, width * length));
+        tiles(m, columns, length, copy + padded<height>(m) * p, c + j, c_row, add || p > 0);
+      }
+    }
+  }
+
+  template <Index lines>
+  static constexpr Index padded(Index count) {
+    return (count + lines - 1) / lines * lines;
   }
 
   /// Copies `count` lines of `length` numbers into slivers of `lines` lines each, number by number of all its
   /// lines; lines that are missing are zero. A line is `line` from the next, a number `step`.
   template <Index lines>
-  static void pack(const float* from, Index line, Index step, Index count, Index length,
-                   Eigen::ArrayXf& packed) {
-    const Index slivers = (count + lines - 1) / lines, whole = count / lines;
-    float* const to = room(packed, slivers * lines * length);
+  static void pack(const float* from, Index line, Index step, Index count, Index length, float* to) {
+    const Index whole = count / lines;
     if (line == 1) {
       for (Index first = 0; first < length; first += together) {
         const Index end = std::min(length, first + together);
@@ -117,7 +140,7 @@ class FloatProduct {
         transpose<lines>(from + s * lines * line, line, step, length, to + s * lines * length);
       }
     }
-    if (whole == slivers) return;
+    if (whole * lines == count) return;
     float* const last = to + whole * lines * length;
     std::fill_n(last, lines * length, 0.0F);
     for (Index i = 0; i < count - whole * lines; ++i) {
@@ -159,7 +182,8 @@ class FloatProduct {
     }(std::make_integer_sequence<Index, side>());
   }
 
-  /// Of every square of 2 x `half` the two quarters beside the diagonal change places; then within the quarters.
+  /// Of every square of 2 x `half` the two quarters beside the diagonal change places; then within the
+  /// quarters.
   template <Index half, class Vector, Index... i>
   static void exchange_squares(Vector* rows, std::integer_sequence<Index, i...> all) {
     constexpr Index side = sizeof...(i);
@@ -173,15 +197,18 @@ class FloatProduct {
   }
 
   /// All register blocks of (rows, columns) of C.
-  void tiles(Index rows, Index columns, Index length, float* c, Index c_row, bool add) const {
+  void tiles(Index rows, Index columns, Index length, const float* packed_a, float* c, Index c_row,
+             bool add) const {
     for (Index i = 0; i < rows; i += height) {
       const Index rows_here = std::min(height, rows - i);
-      const float* a = packed_a_.data() + i * length;
+      const float* a = packed_a + i * length;
       float* to = c + i * c_row;
       if (rows_here <= height / 3) {
         strip<height / 3>(length, a, columns, to, c_row, rows_here, add);
       } else if (rows_here <= height / 2) {
         strip<height / 2>(length, a, columns, to, c_row, rows_here, add);
+      } else if (rows_here <= height * 2 / 3) {
+        strip<height * 2 / 3>(length, a, columns, to, c_row, rows_here, add);
       } else {
         strip<height>(length, a, columns, to, c_row, rows_here, add);
       }
@@ -202,12 +229,13 @@ class FloatProduct {
             bool add) const {
     [&]<Index... n>(std::integer_sequence<Index, n...>) {
       Lanes sum[tall * 2] = {};
-      for (Index p = 0; p < length; ++p) {
+      Index p = 0;
+      do {  // at least once: a loop that may not run makes g++ keep the sums twice
         const Lanes line[2] = {load<Lanes>(b), load<Lanes>(b + lanes)};
         ((sum[n] += a[n / 2] * line[n % 2]), ...);
         a += height;
         b += width;
-      }
+      } while (++p < length);
       if (columns == width) {
         (store(sum[n], c + n / 2 * c_row + n % 2 * lanes, n / 2 < rows, add), ...);
       } else {
@@ -303,14 +331,15 @@ class FloatProduct {
                         float* sums) {
     [&]<Index... n>(std::integer_sequence<Index, n...>) {
       Lanes sum[tall * vectors] = {load<Lanes>(sums + n / vectors * span + n % vectors * lanes)...};
-      for (Index p = 0; p < length; ++p) {
+      Index p = 0;
+      do {
         [&]<Index... v>(std::integer_sequence<Index, v...>) {
           const Lanes row[vectors] = {load<Lanes>(b + v * lanes)...};
           ((sum[n] += a[n / vectors] * row[n % vectors]), ...);
         }(std::make_integer_sequence<Index, vectors>());
         a += a_step;
         b += b_row;
-      }
+      } while (++p < length);
       (std::memcpy(sums + n / vectors * span + n % vectors * lanes, &sum[n], sizeof(Lanes)), ...);
     }(std::make_integer_sequence<Index, tall * vectors>());
   }

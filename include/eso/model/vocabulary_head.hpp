@@ -23,8 +23,8 @@ namespace eso {
 template <class Scalar>
 class VocabularyHead {
  public:
-  static constexpr Index tile = 1024;  ///< rows of E at once
-  static constexpr Index block = 256;  ///< rows of x at once
+  static constexpr Index tile = 1024;                   ///< rows of E at once
+  static constexpr Index block = 256;                   ///< rows of x at once
   static constexpr Index kept_bytes = Index{64} << 20;  ///< logits are kept where all of them take no more
 
   /// What the backward pass needs of the forward pass.

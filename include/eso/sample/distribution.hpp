@@ -64,7 +64,8 @@ class Distribution {
  private:
   using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
 
-  static constexpr Index block = 512;  ///< logits at once: what is computed of them stays in the nearest cache
+  static constexpr Index block =
+      512;  ///< logits at once: what is computed of them stays in the nearest cache
 
   /// Of weights exp(factor shifted): their sum, and that of weight times shifted.
   struct Sums {
@@ -99,7 +100,8 @@ class Distribution {
         drawn_.shifted += expected(drawn, shifted);
       }
     }
-    // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no number.
+    // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
+    // number.
     if (std::isnan(strange)) throw Error(Fault::system, "Distribution::draw", "the logits are not finite");
     drawn_.weight = block_sums_.sum();
     if (factor == 1) drawn_ = at_one;
@@ -159,7 +161,8 @@ class Distribution {
   void cut_by_mass() {
     masses_.assign(sizes, 0.0);
     double total = 0;
-    for (Index i = 0; i < weight_.size(); ++i) masses_[size_of(weight_(i))] += static_cast<double>(weight_(i));
+    for (Index i = 0; i < weight_.size(); ++i)
+      masses_[size_of(weight_(i))] += static_cast<double>(weight_(i));
     for (const double mass : masses_) total += mass;
     const double limit = (1 - top_p) * total;
     double dropped = 0;
