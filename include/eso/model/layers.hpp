@@ -120,7 +120,7 @@ struct LayerNorm {
   void forward(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, Threads& threads) const {
     y.resize(x.rows(), x.cols());
     const Eigen::Map<const RowArray<Scalar>> w(weight.value, x.cols()), b(bias.value, x.cols());
-    threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) {
+    threads.for_ranges(x.rows(), 4, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
         const auto [mean, scale] = moments(x.row(row));
         y.row(row).array() = (x.row(row).array() - mean) * scale * w + b;

@@ -111,6 +111,8 @@ class FloatProduct {
       for (Index p = 0; p < k; p += depth) {
         const Index length = std::min(depth, k - p);
         pack<width>(b.at(p, j), b.column, b.row, columns, length, room(packed_b_, width * length));
+        next_ = p + depth < k ? b.at(p + depth, j) : j + width < n ? b.at(0, j + width) : b.at(p, j);
+        next_row_ = b.column;
         tiles(m, columns, length, copy + padded<height>(m) * p, c + j, c_row, add || p > 0);
       }
     }
@@ -137,7 +139,9 @@ class FloatProduct {
       }
     } else {
       for (Index s = 0; s < whole; ++s) {
-        transpose<lines>(from + s * lines * line, line, step, length, to + s * lines * length);
+        const float* sliver = from + s * lines * line;
+        transpose<lines>(sliver, line, step, length, s + 1 < whole ? sliver + lines * line : sliver,
+                         to + s * lines * length);
       }
     }
     if (whole * lines == count) return;
@@ -150,16 +154,17 @@ class FloatProduct {
     }
   }
 
+  /// One sliver of whole lines. Asks the memory for `next`: it does not foresee such short pieces of lines.
   template <Index lines>
-  static void transpose(const float* source, Index line, Index step, Index length, float* to) {
+  static void transpose(const float* source, Index line, Index step, Index length, const float* next,
+                        float* to) {
     using Vector = std::conditional_t<lines % lanes == 0, Lanes, Four>;
     constexpr Index side = sizeof(Vector) / sizeof(float);
     static_assert(lines % side == 0 || lines % side == 2);
     Index p = 0;
     for (; step == 1 && p + side <= length; p += side) {
       for (Index i = 0; i + side <= lines; i += side) {
-        // The square of the next sliver: the memory sees too short pieces of lines to foresee them.
-        for (Index q = 0; q < side; ++q) __builtin_prefetch(source + (lines + i + q) * line + p, 0, 2);
+        for (Index q = 0; q < side; ++q) __builtin_prefetch(next + (i + q) * line + p, 0, 2);
         transpose_square<Vector>(source + i * line + p, line, to + p * lines + i, lines);
       }
       for (Index i = lines / side * side; i < lines; ++i) {
@@ -232,6 +237,7 @@ class FloatProduct {
       Index p = 0;
       do {  // at least once: a loop that may not run makes g++ keep the sums twice
         const Lanes line[2] = {load<Lanes>(b), load<Lanes>(b + lanes)};
+        foresee(p);
         ((sum[n] += a[n / 2] * line[n % 2]), ...);
         a += height;
         b += width;
@@ -244,6 +250,14 @@ class FloatProduct {
         for (Index i = 0; i < rows; ++i) finish(whole + i * width, columns, c + i * c_row, add);
       }
     }(std::make_integer_sequence<Index, tall * 2>());
+  }
+
+  /// Asks the memory for a part of the next sliver of B, in the order in which `transpose` reads it.
+  void foresee(Index p) const {
+    constexpr Index line = 16, each = std::max<Index>(1, width / line);
+    for (Index i = p * each; i < (p + 1) * each; ++i) {
+      __builtin_prefetch(next_ + i % width * next_row_ + i / width * line, 0, 2);
+    }
   }
 
   void store(Lanes sum, float* to, bool wanted, bool add) const {
@@ -302,22 +316,29 @@ class FloatProduct {
   /// for `next` meanwhile.
   static void thin_rows(Index m, Index columns, Index length, const float* a, const float* b, Index b_row,
                         float* sums, const FloatMatrix& next) {
-    Index i = 0;
-    const auto rows_of = [&]<Index tall, Index vectors>() {
-      for (; i + tall <= m; i += tall) {
-        Index j = 0;
-        for (; j + vectors * lanes <= columns; j += vectors * lanes) {
-          if (i == 0) prefetch(next.at(0, j), next.row, length, vectors);
-          thin_tile<tall, vectors>(length, a + i, m, b + j, b_row, sums + i * span + j);
-        }
-        for (; j < columns; j += lanes) {
-          thin_tile<tall, 1>(length, a + i, m, b + j, b_row, sums + i * span + j);
-        }
+    const auto rows_of = [&]<Index tall, Index vectors>(Index i) {
+      Index j = 0;
+      for (; j + vectors * lanes <= columns; j += vectors * lanes) {
+        if (i == 0) prefetch(next.at(0, j), next.row, length, vectors);
+        thin_tile<tall, vectors>(length, a + i, m, b + j, b_row, sums + i * span + j);
       }
+      for (; j < columns; j += lanes) {
+        thin_tile<tall, 1>(length, a + i, m, b + j, b_row, sums + i * span + j);
+      }
+      return tall;
     };
-    rows_of.template operator()<height, 2>();
-    rows_of.template operator()<height / 3, 6>();
-    rows_of.template operator()<1, 8>();
+    for (Index i = 0; i < m;) {
+      const Index rest = m - i;
+      if (rest >= height && rest != height * 4 / 3) {
+        i += rows_of.template operator()<height, 2>(i);
+      } else if (rest >= height * 2 / 3) {
+        i += rows_of.template operator()<height * 2 / 3, 3>(i);
+      } else if (rest >= height / 3) {
+        i += rows_of.template operator()<height / 3, 6>(i);
+      } else {
+        i += rows_of.template operator()<1, 8>(i);
+      }
+    }
   }
 
   static void prefetch(const float* from, Index row, Index rows, Index vectors) {
@@ -345,6 +366,8 @@ class FloatProduct {
   }
 
   float factor_ = 1;
+  const float* next_ = nullptr;  ///< what `tile` asks the memory for meanwhile
+  Index next_row_ = 0;
   Eigen::ArrayXf packed_a_, packed_b_, sums_;
 };
 

@@ -175,10 +175,11 @@ class Distribution {
       if (size < last) weight_(i) = 0;
     }
     std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) { return weight_(a) < weight_(b); });
-    for (const Index i : order_) {
-      dropped += static_cast<double>(weight_(i));
-      if (dropped > limit || weight_(i) == 1) break;
-      weight_(i) = 0;
+    const std::size_t droppable = last + 1 < sizes ? order_.size() : order_.size() - 1;
+    for (std::size_t k = 0; k < droppable; ++k) {
+      dropped += static_cast<double>(weight_(order_[k]));
+      if (dropped > limit) break;
+      weight_(order_[k]) = 0;
     }
   }
 
