@@ -37,12 +37,12 @@ struct Size {
   Index m, n, k;
 };
 
-// Around every border: of registers (3, 6, 12 rows; 32, 64, 128 columns), of blocks (192 rows, 1024 columns,
-// depth 384).
-const Size sizes[] = {{1, 1, 1},      {1, 300, 5},    {2, 129, 64},  {3, 128, 385},
-                      {4, 31, 7},     {6, 65, 384},   {7, 64, 33},   {12, 32, 1},
-                      {13, 33, 100},  {48, 96, 50},   {49, 70, 51},  {191, 5, 9},
-                      {193, 33, 385}, {5, 1030, 769}, {60, 1056, 3}, {25, 1023, 400}};
+// Around every border: of registers (4, 6, 8, 12 rows; 32, 48, 96, 128 columns), of few rows (24 or 48), of
+// blocks (192 rows; 384, 1024 columns; depth 16, 384).
+const Size sizes[] = {{1, 1, 1},       {1, 300, 5},  {2, 129, 64},   {3, 128, 385},  {4, 31, 7},
+                      {6, 65, 384},    {7, 64, 33},  {12, 32, 1},    {13, 33, 100},  {48, 96, 50},
+                      {49, 70, 51},    {191, 5, 9},  {193, 33, 385}, {5, 1030, 769}, {60, 1056, 3},
+                      {25, 1023, 400}, {8, 384, 17}, {16, 400, 390}, {20, 47, 31},   {28, 385, 16}};
 
 }  // namespace
 
@@ -90,6 +90,8 @@ TEST_CASE("a row or column of a product does not depend on those computed with i
     for (const auto& [column, columns] : {std::pair<Index, Index>{0, 200}, {7, 1}, {64, 33}, {3, 130}}) {
       RowMajor part(rows, columns);
       eso::product(a.middleRows(row, rows), b.middleCols(column, columns), part);
+      CHECK(part == whole.block(row, column, rows, columns));
+      eso::product(a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part);
       CHECK(part == whole.block(row, column, rows, columns));
     }
   }

@@ -24,7 +24,8 @@ class KeyValueDecoding;
 ///
 /// One decoder computes every `Architecture`. A batch is one block of rows (`Packing`): a prompt is computed
 /// once for all its responses, each weight matrix is one product forward and two backward, only rows whose
-/// next token is asked for leave the last layer's attention, and no (tokens, V) or (rows, rows) array exists.
+/// next token is asked for leave the last layer's attention, no (rows, rows) array exists, and no (tokens, V)
+/// one above `VocabularyHead::kept_bytes`.
 ///
 /// Weights are used where they lie (a mapped file, for one); gradients are allocated when `parameters()` is
 /// first asked for. Memory of `log_probs`: 16 widths a row and layer, kept for `backward`; of one layer alone

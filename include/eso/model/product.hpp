@@ -89,6 +89,7 @@ class FloatProduct {
       const Index columns = std::min(panel, n - j);
       pack<width>(b.at(0, j), b.column, b.row, columns, length,
                   room(packed_b_, padded<width>(columns) * length));
+      next_ = packed_b_.data(), next_row_ = 0;  // nothing that is not there already
       for (Index i = 0; i < m; i += block) {
         const Index rows = std::min(block, m - i);
         float* const copy = room(packed_a_, padded<height>(rows) * length);
