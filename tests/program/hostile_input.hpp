@@ -51,14 +51,24 @@ inline std::map<std::string, std::string> tree_of(const std::string& folder) {
   return tree;
 }
 
+/// Sanitizers reserve terabytes of addresses, which no limit of ours must cut.
+inline constexpr bool sanitized =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    true;
+#elif !defined(__has_feature)
+    false;
+#elif __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    true;
+#else
+    false;
+#endif
+
 /// In the new process: whatever hangs is ended, and what would take more than a gigabyte for a small file
 /// gets nothing.
 inline void bound() {
   ::alarm(60);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these reserve terabytes
   const rlimit gigabyte{1U << 30U, 1U << 30U};
-  ::setrlimit(RLIMIT_AS, &gigabyte);
-#endif
+  if (!sanitized) ::setrlimit(RLIMIT_AS, &gigabyte);
 }
 
 /// What was not as it must be when the program met the case; empty if all was: the exit code, one line of
