@@ -81,17 +81,20 @@ TEST_CASE("a product writes into its block of a larger matrix and nowhere else")
 
 TEST_CASE("a row or column of a product does not depend on those computed with it, bit for bit") {
   const Index m = 70, n = 200, k = 500;
-  const RowMajor a = random(m, k, 1), b = random(k, n, 2), bt = b.transpose();
-  RowMajor whole(m, n), whole_t(m, n);
-  eso::product(a, b, whole);
-  eso::product(a, bt.transpose(), whole_t);
+  const RowMajor a = random(m, k, 1), b = random(k, n, 2), bt = b.transpose(), before = random(m, n, 3);
+  const auto [add, factor] = GENERATE(table<bool, float>({{false, 1.0F}, {true, 1.0F}, {true, -0.37F}}));
+  RowMajor whole = before, whole_t = before;
+  eso::product(a, b, whole, add, factor);
+  eso::product(a, bt.transpose(), whole_t, add, factor);
   CHECK(whole == whole_t);
   for (const auto& [row, rows] : {std::pair<Index, Index>{0, 1}, {5, 2}, {11, 4}, {30, 13}, {20, 50}}) {
     for (const auto& [column, columns] : {std::pair<Index, Index>{0, 200}, {7, 1}, {64, 33}, {3, 130}}) {
-      RowMajor part(rows, columns);
-      eso::product(a.middleRows(row, rows), b.middleCols(column, columns), part);
+      const RowMajor start = before.block(row, column, rows, columns);
+      RowMajor part = start;
+      eso::product(a.middleRows(row, rows), b.middleCols(column, columns), part, add, factor);
       CHECK(part == whole.block(row, column, rows, columns));
-      eso::product(a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part);
+      part = start;
+      eso::product(a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part, add, factor);
       CHECK(part == whole.block(row, column, rows, columns));
     }
   }

@@ -80,6 +80,13 @@ class FloatProduct {
     return memory.data();
   }
 
+  /// The factor goes into the copy of A: times the sums, a compiler would round it with what they are added
+  /// to in one place and apart from it in another.
+  void scale(float* a, Index count) const {
+    if (factor_ == 1) return;
+    for (Index i = 0; i < count; ++i) a[i] *= factor_;
+  }
+
   // --- many rows -----------------------------------------------------------------------------------
 
   /// One block of the inner index with copies of A and B.
@@ -94,6 +101,7 @@ class FloatProduct {
         const Index rows = std::min(block, m - i);
         float* const copy = room(packed_a_, padded<height>(rows) * length);
         pack<height>(a.at(i, 0), a.row, a.column, rows, length, copy);
+        scale(copy, padded<height>(rows) * length);
         tiles(rows, columns, length, copy, c + i * c_row + j, c_row, add);
       }
     }
@@ -107,6 +115,7 @@ class FloatProduct {
     for (Index p = 0; p < k; p += depth) {
       pack<height>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p), copy + padded<height>(m) * p);
     }
+    scale(copy, padded<height>(m) * k);
     for (Index j = 0; j < n; j += width) {
       const Index columns = std::min(width, n - j);
       for (Index p = 0; p < k; p += depth) {
@@ -261,18 +270,16 @@ class FloatProduct {
     }
   }
 
-  void store(Lanes sum, float* to, bool wanted, bool add) const {
+  static void store(Lanes sum, float* to, bool wanted, bool add) {
     if (!wanted) return;
-    sum *= factor_;
     if (add) sum += load<Lanes>(to);
     std::memcpy(to, &sum, sizeof sum);
   }
 
   /// The same for numbers one by one.
-  void finish(const float* sum, Index count, float* to, bool add) const {
+  static void finish(const float* sum, Index count, float* to, bool add) {
     for (Index j = 0; j < count; ++j) {
-      const float value = sum[j] * factor_;
-      to[j] = add ? to[j] + value : value;
+      to[j] = add ? to[j] + sum[j] : sum[j];
     }
   }
 
@@ -287,6 +294,7 @@ class FloatProduct {
     for (Index i = 0; i < m; ++i) {
       for (Index p = 0; p < length; ++p) turned[p * m + i] = *a.at(i, p);
     }
+    scale(turned, m * length);
     float* const sums = room(sums_, spans * m * span);
     std::fill_n(sums, spans * m * span, 0.0F);
     float* const copy = room(packed_b_, together * span);
