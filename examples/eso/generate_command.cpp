@@ -60,7 +60,7 @@ void generate(const GenerateFlags& flags) {
   folder.needed_tokenizer();
   stats.loaded();
   Output output;
-  eso::JsonLines lines = standard_input();
+  eso::JsonLines lines(standard_input());
   std::vector<eso::Prompt> prompts;
   while (lines.next()) {
     eso::Tokens tokens = read_prompt(lines, folder, 1);

@@ -4,8 +4,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <iostream>
+#include <cerrno>
+#include <istream>
+#include <streambuf>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "eso/train/durable_file.hpp"
 #include "model_flags.hpp"
@@ -15,15 +19,35 @@ namespace {
 
 void leave(int signal) { ::_exit(128 + signal); }
 
+/// Standard input with what a call of the system has ready, a large block if there is one.
+class StandardInput final : public std::streambuf {
+ protected:
+  int_type underflow() override {
+    ssize_t size = 0;
+    do {
+      size = ::read(STDIN_FILENO, buffer_.data(), buffer_.size());
+    } while (size < 0 && errno == EINTR);
+    if (size < 0)
+      throw std::ios_base::failure("standard input", std::error_code(errno, std::system_category()));
+    if (size == 0) return traits_type::eof();
+    setg(buffer_.data(), buffer_.data(), buffer_.data() + size);
+    return traits_type::to_int_type(buffer_.front());
+  }
+
+ private:
+  std::vector<char> buffer_ = std::vector<char>(256 * 1024);
+};
+
 }  // namespace
 
-eso::JsonLines standard_input() {
+std::istream& standard_input() {
   struct sigaction action{};
   action.sa_handler = leave;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
-  std::ios::sync_with_stdio(false);  // or every byte is a call
-  return eso::JsonLines(std::cin);
+  static StandardInput bytes;
+  static std::istream stream(&bytes);
+  return stream;
 }
 
 bool gives_ids(const eso::JsonLines& line, const std::string& name) {

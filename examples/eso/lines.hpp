@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <istream>
 #include <string>
 
 #include "eso/data/json_lines.hpp"
@@ -12,8 +13,8 @@ namespace eso_program {
 
 // What the commands share that answer JSON lines of standard input.
 
-/// Standard input as JSON lines. From here on SIGINT and SIGTERM end the program at once, with 128 + n.
-eso::JsonLines standard_input();
+/// Standard input. From here on SIGINT and SIGTERM end the program at once, with 128 + n.
+std::istream& standard_input();
 
 /// The ids of the line's field `NAME_ids`, or those of the text in the field `NAME`.
 ///

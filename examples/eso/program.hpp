@@ -51,9 +51,13 @@ auto unless_interrupted(const Read& read) {
 /// Standard output: whole lines, and an error (a full disk, a closed pipe) that is not lost.
 class Output {
  public:
-  void line(std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fputc('\n', stdout);
+  void line(std::string_view line) {
+    std::fwrite(line.data(), 1, line.size(), stdout);
+    text("\n");
+  }
+  /// Lines with their ends.
+  void text(std::string_view lines) {
+    std::fwrite(lines.data(), 1, lines.size(), stdout);
     if (std::ferror(stdout)) throw eso::system_error("<stdout>", "cannot write");
   }
   /// JSON as a line, in ASCII: to some readers U+2028 and its like end a line.

@@ -98,7 +98,7 @@ void score(const ScoreFlags& flags) {
   ModelFolder folder = flags.model.open();
   folder.model.score_only(flags.temperature);
   stats.loaded();
-  eso::JsonLines lines = standard_input();
+  eso::JsonLines lines(standard_input());
   Scorer scorer(flags, folder, stats);
   while (lines.next()) scorer.add(lines);
   scorer.flush();

@@ -17,7 +17,7 @@ void tokenize(const TokenizeFlags& flags) {
   check_given("--tokenizer", flags.tokenizer);
   const eso::ByteLevelBpe tokenizer = load_tokenizer(flags.tokenizer);
   Output output;
-  eso::JsonLines lines = standard_input();
+  eso::JsonLines lines(standard_input());
   while (lines.next()) {
     const nlohmann::json answer = flags.decode
                                       ? nlohmann::json{{"text", tokenizer.decode(lines.ids("ids"))}}

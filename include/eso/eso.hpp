@@ -14,6 +14,7 @@
 
 #include "eso/data/batches.hpp"
 #include "eso/data/example.hpp"
+#include "eso/data/flat_json.hpp"
 #include "eso/data/formats.hpp"
 #include "eso/data/gzip.hpp"
 #include "eso/data/json_lines.hpp"
@@ -52,6 +53,7 @@
 #include "eso/model/key_value_decoding.hpp"
 #include "eso/model/layers.hpp"
 #include "eso/model/mapped_file.hpp"
+#include "eso/model/packed_matrix.hpp"
 #include "eso/model/packing.hpp"
 #include "eso/model/product.hpp"
 #include "eso/model/safetensors.hpp"

@@ -46,3 +46,19 @@ TEST_CASE("eso rouge refuses bad lines with their place and answers nothing for 
   CHECK(not_refused(program({"rouge"}, "{\"target\":null,\"prediction\":\"a\"}"),
                     {"<stdin>:1:", "\"target\"", "null"}) == "");
 }
+
+TEST_CASE("eso rouge answers in the order of the lines, whatever the number of threads") {
+  std::string lines;
+  for (int i = 0; i < 3000; ++i) {
+    lines += fmt::format("{{\"target\":\"word{} and word{}\",\"prediction\":\"word{} running\"}}\n", i % 7,
+                         i % 5, i % 3);
+    if (i % 100 == 0) lines += "\n";
+  }
+  const auto one = program({"rouge", "--stemmer", "--threads", "1"}, lines);
+  const auto four = program({"rouge", "--stemmer", "--threads", "4"}, lines);
+  CHECK(one.lines().size() == 3000);
+  CHECK(one.out == four.out);
+  // A bad line far behind is named by its number, and the lines before it are answered.
+  const auto bad = program({"rouge", "--threads", "4"}, lines + "{\"target\":1}\n");
+  CHECK(not_refused(bad, {"<stdin>:3031:", "\"target\"", "a number"}) == "");
+}

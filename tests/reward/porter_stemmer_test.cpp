@@ -9,6 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "eso/reward/rouge_words.hpp"
+
+#include "eso/reward/rouge_words.hpp"
+
 using eso::porter_stem;
 
 namespace {
@@ -190,5 +194,19 @@ TEST_CASE("Any bytes have a stem, which is not longer and the same in place", "[
     const std::size_t length = eso::porter_stem_in_place({guarded.data(), word.size()});
     CHECK(guarded.substr(0, length) == stem);
     CHECK(guarded.substr(word.size()) == "guard");
+  }
+}
+
+TEST_CASE("StemCache gives the stems of the stemmer, of words that share a place too", "[reward]") {
+  std::mt19937 random(3);
+  eso::StemCache cache;
+  static constexpr std::string_view endings[] = {"", "s", "ing", "ed", "ational", "fulness", "y", "iveness"};
+  for (int trial = 0; trial < 50000; ++trial) {
+    std::string word;
+    for (std::size_t n = 1 + random() % 12; n > 0; --n) word += static_cast<char>('a' + random() % 4);
+    word += endings[random() % std::size(endings)];
+    std::string letters = word + "next words stand here";
+    CAPTURE(word);
+    REQUIRE(std::string(cache.stem({letters.data(), word.size()})) == eso::porter_stem(word));
   }
 }

@@ -70,6 +70,12 @@ class LineReader {
     return checked(carried_);
   }
 
+  /// Whether `next` has a line at hand and need not wait for more of the stream.
+  bool ready() const {
+    return std::string_view(chunk_.data() + position_, size_ - position_).find('\n') !=
+           std::string_view::npos;
+  }
+
   /// The 1-based number of the line that `next` returned last, 0 before the first.
   std::size_t number() const { return number_; }
 
@@ -139,7 +145,7 @@ class LineReader {
   std::unique_ptr<std::ifstream> file_;
   std::istream* in_;
   std::unique_ptr<Gunzip> gunzip_;
-  std::vector<char> chunk_ = std::vector<char>(64 * 1024);
+  std::vector<char> chunk_ = std::vector<char>(256 * 1024);
   std::size_t position_ = 0, size_ = 0;  // what is left of the chunk
   std::string carried_;                  // the start of a line that reaches into another chunk
   std::size_t number_ = 0;

@@ -166,21 +166,28 @@ class CommonSubsequence {
 /// A target and a prediction, cut into words once, ready for every variant.
 class RougePair {
  public:
-  /// O(bytes). \throws Error if a text is 4 GiB long or longer.
-  RougePair(std::string_view target, std::string_view prediction, bool stemmer = false) {
+  /// O(bytes). A `cache` of stems makes many pairs faster and changes nothing.
+  /// \throws Error if a text is 4 GiB long or longer.
+  RougePair(std::string_view target, std::string_view prediction, bool stemmer = false,
+            StemCache* cache = nullptr) {
     RougeWords target_words(target, stemmer);
     RougeWords prediction_words(prediction, stemmer);
     PairNumbers numbers(target_words.size_in_bytes() / 8);
     target_.reserve(target_words.size_in_bytes() / 4);
     prediction_.reserve(prediction_words.size_in_bytes() / 4);
-    target_words.visit_once([&](std::string_view word) {
-      target_.push_back(chain(
-          word, [&](std::uint64_t piece, std::uint32_t before) { return numbers.number(piece, before); }));
-    });
-    prediction_words.visit_once([&](std::string_view word) {
-      prediction_.push_back(chain(
-          word, [&](std::uint64_t piece, std::uint32_t before) { return numbers.find(piece, before); }));
-    });
+    target_words.visit_once(
+        [&](std::string_view word) {
+          target_.push_back(chain(word, [&](std::uint64_t piece, std::uint32_t before) {
+            return numbers.number(piece, before);
+          }));
+        },
+        cache);
+    prediction_words.visit_once(
+        [&](std::string_view word) {
+          prediction_.push_back(chain(
+              word, [&](std::uint64_t piece, std::uint32_t before) { return numbers.find(piece, before); }));
+        },
+        cache);
     bound_ = numbers.count() + 1;
     std::vector<std::uint8_t> predicted(bound_);
     for (const std::uint32_t number : prediction_) predicted[number] = 1;
@@ -303,8 +310,9 @@ class RougePair {
 struct Rouge {
   bool stemmer = false;  ///< compare Porter stems instead of words
 
-  RougeScores operator()(std::string_view target, std::string_view prediction) const {
-    const RougePair pair(target, prediction, stemmer);
+  RougeScores operator()(std::string_view target, std::string_view prediction,
+                         StemCache* cache = nullptr) const {
+    const RougePair pair(target, prediction, stemmer, cache);
     return {pair.rouge_n(1), pair.rouge_n(2), pair.rouge_l()};
   }
 };

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +17,45 @@
 #include "eso/reward/porter_stemmer.hpp"
 
 namespace eso {
+
+/// Remembers the stems of words of up to 16 letters, which come again and again. 320 KiB, for one thread.
+class StemCache {
+ public:
+  /// The stem of the word, a view that lasts until the next call. `letters` is overwritten; 16 bytes of it
+  /// must be readable, whatever stands behind the word.
+  std::string_view stem(std::span<char> letters) {
+    if (letters.size() > sizeof(Letters)) return {letters.data(), porter_stem_in_place(letters)};
+    Letters word{};
+    std::memcpy(word.data(), letters.data(), sizeof word);
+    word[0] &= first_bytes(letters.size());
+    word[1] &= first_bytes(letters.size() - std::min<std::size_t>(letters.size(), 8));
+    Entry& entry =
+        entries_[((word[0] * 0x9E3779B97F4A7C15U) ^ (word[1] * 0xD6E8FEB86659FD93U)) >> (64 - bits)];
+    if (((entry.word[0] ^ word[0]) | (entry.word[1] ^ word[1])) != 0) {
+      entry.word = word;
+      entry.size = porter_stem_in_place(letters);
+      std::memcpy(entry.stem.data(), letters.data(), sizeof entry.stem);
+    }
+    return {reinterpret_cast<const char*>(entry.stem.data()), entry.size};
+  }
+
+ private:
+  using Letters = std::array<std::uint64_t, 2>;
+  struct Entry {
+    Letters word{}, stem{};
+    std::size_t size = 0;
+  };
+  static constexpr int bits = 13;
+
+  /// A mask of the first `count` bytes of a number as it lies in memory.
+  static std::uint64_t first_bytes(std::size_t count) {
+    if (count >= 8) return ~std::uint64_t{0};
+    const std::uint64_t low = (std::uint64_t{1} << (8 * count)) - 1;
+    return std::endian::native == std::endian::little ? low : ~(~std::uint64_t{0} >> (8 * count));
+  }
+
+  std::vector<Entry> entries_ = std::vector<Entry>(std::size_t{1} << bits);
+};
 
 /// Cuts a text into the words that ROUGE counts: runs of a-z and 0-9 of the lower-case text.
 ///
@@ -29,23 +71,28 @@ class RougeWords {
             "text of 4 GiB or more");
     replace_all("\xE2\x84\xAA", "k");
     replace_all("\xC4\xB0", "i ");
-    letters_.resize(letters_.size() + sizeof(std::uint64_t));  // room to read past the last word
+    letters_.resize(letters_.size() + room);
     blank_separators();
   }
 
   std::size_t size_in_bytes() const { return letters_.size(); }
 
   /// Calls `visit` with each word in turn, a view that lasts until it returns. Once: stemming overwrites the
-  /// words.
+  /// words. Stems are looked up in `cache`, if there is one.
   template <class Visit>
-  void visit_once(Visit visit) {
-    char* const end = letters_.data() + letters_.size() - sizeof(std::uint64_t);
+  void visit_once(Visit visit, StemCache* cache = nullptr) {
+    char* const end = letters_.data() + letters_.size() - room;
     for (char* word = letters_.data();;) {
       while (word != end && *word == '\0') ++word;
       if (word == end) return;
       const std::size_t length = word_length(word);
-      const std::size_t kept = stemmer_ && length > 3 ? porter_stem_in_place({word, length}) : length;
-      visit(std::string_view(word, kept));
+      if (!stemmer_ || length <= 3) {
+        visit(std::string_view(word, length));
+      } else if (cache) {
+        visit(cache->stem({word, length}));
+      } else {
+        visit(std::string_view(word, porter_stem_in_place({word, length})));
+      }
       word += length;
     }
   }
@@ -62,6 +109,8 @@ class RougeWords {
   }
 
  private:
+  static constexpr std::size_t room = 16;  // to read past the last word
+
   void replace_all(std::string_view found, std::string_view replacement) {
     std::size_t at = letters_.find(found);
     if (at == std::string::npos) return;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -74,6 +75,13 @@ inline void append_utf8(std::string& text, char32_t value) {
 /// Where the first malformed byte sequence begins, nothing if `text` is UTF-8. O(bytes).
 inline std::optional<std::size_t> first_invalid_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
+    if (std::uint64_t eight; at + sizeof eight <= text.size()) {  // of ASCII, eight at once
+      std::memcpy(&eight, text.data() + at, sizeof eight);
+      if ((eight & 0x8080808080808080U) == 0) {
+        at += sizeof eight;
+        continue;
+      }
+    }
     const CodePoint point = decode_utf8(text, at);
     if (!point.valid) return at;
     at += point.length;
