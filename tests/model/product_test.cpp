@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "eso/model/packed_matrix.hpp"
 #include "eso/random.hpp"
 
 namespace {
@@ -96,6 +97,34 @@ TEST_CASE("a row or column of a product does not depend on those computed with i
       part = start;
       eso::product(a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part, add, factor);
       CHECK(part == whole.block(row, column, rows, columns));
+    }
+  }
+}
+
+TEST_CASE("a product with a packed matrix is that with the matrix itself, bit for bit") {
+  eso::Threads threads(2);
+  for (const auto& [n, k] : {std::pair<Index, Index>{1, 1}, {31, 7}, {64, 384}, {97, 385}, {1030, 769}}) {
+    const RowMajor b = random(k, n, 2), bt = b.transpose();
+    const eso::PackedMatrix packed({b.data(), n, 1}, k, n, threads);
+    const eso::PackedMatrix packed_t({bt.data(), 1, k}, k, n, threads);
+    for (Index m = 1; m <= eso::FloatProduct::few; ++m) {
+      INFO(m << " x " << n << " x " << k);
+      const RowMajor a = random(m, k, 1), before = random(m, n, 3);
+      for (const float factor : {1.0F, -0.37F}) {
+        for (const bool add : {false, true}) {
+          RowMajor expected = before, found = before, found_t = before;
+          eso::product(a, b, expected, add, factor);
+          eso::packed_product(a, packed.columns(0), found, add, factor);
+          eso::packed_product(a, packed_t.columns(0), found_t, add, factor);
+          CHECK(found == expected);
+          CHECK(found_t == expected);
+        }
+      }
+      const Index column = n / 2 / eso::FloatProduct::width * eso::FloatProduct::width;
+      RowMajor expected = before, found = before;
+      eso::product(a, b.rightCols(n - column), expected.rightCols(n - column));
+      eso::packed_product(a, packed.columns(column), found.rightCols(n - column));
+      CHECK(found == expected);
     }
   }
 }

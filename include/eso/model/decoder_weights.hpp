@@ -34,6 +34,15 @@ struct DecoderWeights {
   LayerNorm<Scalar> final_norm;
   VocabularyHead<Scalar> head;
 
+  /// Copies the matrices, as they are now, for products with few rows. As much memory as they take.
+  void pack(Threads& threads) {
+    for (DecoderLayer<Scalar>& layer : layers) {
+      for (Linear<Scalar>* linear : {&layer.qkv, &layer.attention_out, &layer.inner, &layer.outer})
+        linear->pack(threads);
+    }
+    head.pack(threads);
+  }
+
   /// Points them at `stored`, which has the order of `arrays(a)`, and at their gradients where there are any.
   void bind(const Architecture& a, const std::vector<StoredArray<Scalar>>& stored,
             const std::vector<Scalar*>& gradients) {

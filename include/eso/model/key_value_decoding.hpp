@@ -20,7 +20,10 @@ namespace eso {
 template <class Scalar>
 class KeyValueDecoding {
  public:
-  KeyValueDecoding(const Decoder<Scalar>& model, std::span<const Prompt> prompts) : model_(&model) {
+  static constexpr Index patience = 8;  ///< steps after which a copy of the weights pays
+
+  KeyValueDecoding(const Decoder<Scalar>& model, std::span<const Prompt> prompts)
+      : model_(&model), packs_(model.packs_for_decoding) {
     Batch batch;
     batch.prompts.assign(prompts.begin(), prompts.end());
     check(batch, model.vocabulary_size(), model.context_length(), "Decoder::decode");
@@ -54,10 +57,11 @@ class KeyValueDecoding {
       logits_.resize(0, model_->vocabulary_size());
       return;
     }
+    if (++steps_ == patience && packs_) pack_weights();
     RowMatrix<Scalar> x, embedded;
     model_->embed(fed, positions, x, embedded);
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
-      model_->forward_layer(layer, positions, nullptr, x, saved_,
+      model_->forward_layer(weights().layers[static_cast<std::size_t>(layer)], positions, nullptr, x, saved_,
                             [&](const Attention<Scalar>& a) { attend(layer, a); });
     }
     for (Row& row : rows_) ++row.length;
@@ -78,6 +82,14 @@ class KeyValueDecoding {
     std::vector<RowMatrix<Scalar>> keys, values;  ///< a layer: (prompt rows, H)
   };
 
+  void pack_weights() {
+    const auto packed = std::make_shared<DecoderWeights<Scalar>>(model_->weights_);
+    packed->pack(*model_->threads_);
+    packed_ = packed;
+  }
+
+  const DecoderWeights<Scalar>& weights() const { return packed_ ? *packed_ : model_->weights_; }
+
   void prefill(std::span<const Prompt> prompts) {
     const auto prefix = std::make_shared<Prefix>();
     prefix_ = prefix;
@@ -97,13 +109,16 @@ class KeyValueDecoding {
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
       const bool last = model_->last(layer);
       const std::vector<Index>* rows = last ? &packing.head_rows : nullptr;
-      model_->forward_layer(layer, packing.positions, rows, x, saved_, [&](const Attention<Scalar>& a) {
-        a.forward(packing, last, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
-        take_columns(
-            a, [&](Index h) { return a.key_column(h); }, prefix->keys[static_cast<std::size_t>(layer)]);
-        take_columns(
-            a, [&](Index h) { return a.value_column(h); }, prefix->values[static_cast<std::size_t>(layer)]);
-      });
+      model_->forward_layer(
+          weights().layers[static_cast<std::size_t>(layer)], packing.positions, rows, x, saved_,
+          [&](const Attention<Scalar>& a) {
+            a.forward(packing, last, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
+            take_columns(
+                a, [&](Index h) { return a.key_column(h); }, prefix->keys[static_cast<std::size_t>(layer)]);
+            take_columns(
+                a, [&](Index h) { return a.value_column(h); },
+                prefix->values[static_cast<std::size_t>(layer)]);
+          });
     }
     if (model_->architecture().layers == 0) x = RowMatrix<Scalar>(x(packing.head_rows, Eigen::all));
     finish(x);
@@ -121,7 +136,7 @@ class KeyValueDecoding {
 
   void finish(const RowMatrix<Scalar>& x) {
     model_->to_head(x, normed_, head_);
-    model_->weights_.head.logits(head_, logits_, *model_->threads_);
+    weights().head.logits(head_, logits_, *model_->threads_);
   }
 
   void fork(std::span<const Index> parents) {
@@ -213,6 +228,9 @@ class KeyValueDecoding {
 
   const Decoder<Scalar>* model_;
   std::shared_ptr<const Prefix> prefix_;  ///< copies share it
+  std::shared_ptr<const DecoderWeights<Scalar>> packed_;
+  bool packs_;
+  Index steps_ = 0;
   std::vector<Row> rows_;
   typename Decoder<Scalar>::Saved saved_;
   RowMatrix<Scalar> normed_, head_, logits_;

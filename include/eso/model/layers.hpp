@@ -3,10 +3,13 @@
 
 #include <Eigen/Core>
 #include <cmath>
+#include <memory>
 #include <numbers>
+#include <type_traits>
 #include <vector>
 
 #include "eso/model/architecture.hpp"
+#include "eso/model/packed_matrix.hpp"
 #include "eso/model/product.hpp"
 #include "eso/threads.hpp"
 
@@ -44,6 +47,15 @@ struct Linear {
   Weight<Scalar> weight, bias;  ///< `bias.value` null: no bias
   Index in = 0, out = 0;
   bool in_out = true;
+  std::shared_ptr<const PackedMatrix> packed = {};  ///< a copy of W for few rows, of floats alone
+
+  /// Copies W as it is now for products with few rows.
+  void pack(Threads& threads) {
+    if constexpr (std::is_same_v<Scalar, float>) {
+      const FloatMatrix w = in_out ? FloatMatrix{weight.value, out, 1} : FloatMatrix{weight.value, 1, in};
+      packed = std::make_shared<PackedMatrix>(w, in, out, threads);
+    }
+  }
 
   /// (rows, in) to (rows, out). With `add`, y += instead of y =.
   void forward(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, bool add, Threads& threads) const {
@@ -51,7 +63,10 @@ struct Linear {
     const auto part = [&](Index row, Index rows, Index column, Index columns) {
       auto block = y.block(row, column, rows, columns);
       const auto rows_of_x = x.middleRows(row, rows);
-      if (in_out) {
+      if (packed && x.rows() <= FloatProduct::few) {
+        if constexpr (std::is_same_v<Scalar, float>)
+          packed_product(rows_of_x, packed->columns(column), block, add);
+      } else if (in_out) {
         product(rows_of_x, ConstRowMap<Scalar>(weight.value, in, out).middleCols(column, columns), block,
                 add);
       } else {
@@ -64,7 +79,7 @@ struct Linear {
       }
     };
     // A product copies its share of x and of W: the larger of the two is what the threads divide.
-    if (x.rows() >= out) {
+    if (x.rows() >= out && !packed) {
       threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) { part(begin, end - begin, 0, out); });
     } else {
       threads.for_ranges(out, 64, [&](Index begin, Index end) { part(0, x.rows(), begin, end - begin); });

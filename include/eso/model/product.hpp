@@ -32,6 +32,17 @@ struct FloatMatrix {
 /// workspace.
 class FloatProduct {
  public:
+  /// Columns of a sliver, in which `pack_columns` copies B.
+#if defined(__AVX512F__)
+  static constexpr Index lanes = 16, height = 12;
+#elif defined(__AVX__)
+  static constexpr Index lanes = 8, height = 6;
+#else
+  static constexpr Index lanes = 4, height = 6;
+#endif
+  static constexpr Index width = 2 * lanes;
+  static constexpr Index few = 4 * height;  ///< rows of A up to which B is read where it lies
+
   /// C (m, n, rows `c_row` apart) = or, with `add`, += factor A (m, k) B (k, n).
   void operator()(Index m, Index n, Index k, const FloatMatrix& a, const FloatMatrix& b, float* c,
                   Index c_row, bool add, float factor) {
@@ -51,18 +62,31 @@ class FloatProduct {
     }
   }
 
+  /// Copies B (k, n) for `packed`: slivers of `width` columns one after the other, each number by number of
+  /// the inner index; the columns that are missing of the last one are zero.
+  static void pack_columns(const FloatMatrix& b, Index k, Index n, float* to) {
+    for (Index j = 0; j < n; j += width) {
+      pack<width>(b.at(0, j), b.column, b.row, std::min(width, n - j), k, to + j * k);
+    }
+  }
+
+  /// The same product with B as `pack_columns` copied it, for few rows of A.
+  void packed(Index m, Index n, Index k, const FloatMatrix& a, const float* b, float* c, Index c_row,
+              bool add, float factor) {
+    factor_ = factor;
+    // Two passes of 8 rows over a sliver take less than one of 12 and one of 4.
+    constexpr Index third = height / 3;
+    if (m <= third) return packed_rows<third, 1>(m, n, k, a, b, c, c_row, add);
+    if (m <= 2 * third) return packed_rows<2 * third, 1>(m, n, k, a, b, c, c_row, add);
+    if (m <= height) return packed_rows<height, 1>(m, n, k, a, b, c, c_row, add);
+    if (m <= 4 * third) return packed_rows<2 * third, 2>(m, n, k, a, b, c, c_row, add);
+    packed_rows<height, 2>(m, n, k, a, b, c, c_row, add);
+  }
+
  private:
-#if defined(__AVX512F__)
-  static constexpr Index lanes = 16, height = 12;
-#elif defined(__AVX__)
-  static constexpr Index lanes = 8, height = 6;
-#else
-  static constexpr Index lanes = 4, height = 6;
-#endif
-  static constexpr Index width = 2 * lanes;
   static constexpr Index depth = 384, block = 16 * height, panel = 1024;
-  static constexpr Index few = 4 * height;  ///< rows of A up to which B is read where it lies
-  static constexpr Index together = 16;     ///< rows of B that are read side by side
+  static constexpr Index fetched = 16;   ///< floats that the memory moves at once
+  static constexpr Index together = 16;  ///< rows of B that are read side by side
   static constexpr Index span =
       24 * lanes;  ///< columns of B for which `together` rows stay in the first cache
   typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
@@ -122,8 +146,34 @@ class FloatProduct {
         const Index length = std::min(depth, k - p);
         pack<width>(b.at(p, j), b.column, b.row, columns, length, room(packed_b_, width * length));
         next_ = p + depth < k ? b.at(p + depth, j) : j + width < n ? b.at(0, j + width) : b.at(p, j);
-        next_row_ = b.column;
+        next_row_ = b.column, next_column_ = fetched;
         tiles(m, columns, length, copy + padded<height>(m) * p, c + j, c_row, add || p > 0);
+      }
+    }
+  }
+
+  /// B is asked for in the first `passes` passes of `tall` rows: the memory is to work while sums are
+  /// computed.
+  template <Index tall, Index passes>
+  void packed_rows(Index m, Index n, Index k, const FloatMatrix& a, const float* b, float* c, Index c_row,
+                   bool add) {
+    float* const copy = room(packed_a_, padded<tall>(m) * k);
+    for (Index p = 0; p < k; p += depth) {
+      pack<tall>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p), copy + padded<tall>(m) * p);
+    }
+    scale(copy, padded<tall>(m) * k);
+    next_row_ = fetched, next_column_ = fetched * width;
+    for (Index j = 0; j < n; j += width) {
+      for (Index p = 0; p < k; p += depth) {
+        const Index length = std::min(depth, k - p);
+        const float* const here = b + j * k + p * width;
+        for (Index i = 0; i < m; i += tall) {
+          const bool last = p + length == k && j + width >= n;
+          next_ = last ? here : here + (length + std::min(i / tall, passes - 1) * length / passes) * width;
+          tile<tall, tall, std::max<Index>(1, width / fetched / passes)>(
+              length, copy + padded<tall>(m) * p + i * length, here, c + i * c_row + j, c_row,
+              std::min(tall, m - i), std::min(width, n - j), add || p > 0);
+        }
       }
     }
   }
@@ -239,7 +289,7 @@ class FloatProduct {
   }
 
   /// A block of registers, of which `rows` and `columns` are stored.
-  template <Index tall>
+  template <Index tall, Index a_step = height, Index fetches = std::max<Index>(1, width / fetched)>
   void tile(Index length, const float* a, const float* b, float* c, Index c_row, Index rows, Index columns,
             bool add) const {
     [&]<Index... n>(std::integer_sequence<Index, n...>) {
@@ -247,9 +297,9 @@ class FloatProduct {
       Index p = 0;
       do {  // at least once: a loop that may not run makes g++ keep the sums twice
         const Lanes line[2] = {load<Lanes>(b), load<Lanes>(b + lanes)};
-        foresee(p);
+        foresee<fetches>(p);
         ((sum[n] += a[n / 2] * line[n % 2]), ...);
-        a += height;
+        a += a_step;
         b += width;
       } while (++p < length);
       if (columns == width) {
@@ -262,11 +312,11 @@ class FloatProduct {
     }(std::make_integer_sequence<Index, tall * 2>());
   }
 
-  /// Asks the memory for a part of the next sliver of B, in the order in which `transpose` reads it.
+  /// Asks the memory for a part of the next sliver of B, in the order in which it will be read.
+  template <Index fetches>
   void foresee(Index p) const {
-    constexpr Index line = 16, each = std::max<Index>(1, width / line);
-    for (Index i = p * each; i < (p + 1) * each; ++i) {
-      __builtin_prefetch(next_ + i % width * next_row_ + i / width * line, 0, 2);
+    for (Index i = p * fetches; i < (p + 1) * fetches; ++i) {
+      __builtin_prefetch(next_ + i % width * next_row_ + i / width * next_column_, 0, 2);
     }
   }
 
@@ -376,7 +426,7 @@ class FloatProduct {
 
   float factor_ = 1;
   const float* next_ = nullptr;  ///< what `tile` asks the memory for meanwhile
-  Index next_row_ = 0;
+  Index next_row_ = 0, next_column_ = fetched;
   Eigen::ArrayXf packed_a_, packed_b_, sums_;
 };
 

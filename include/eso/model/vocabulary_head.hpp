@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "eso/model/layers.hpp"
@@ -35,7 +37,15 @@ class VocabularyHead {
 
   Weight<Scalar> weight;  ///< E, (V, H)
   Index vocabulary = 0, width = 0;
-  double temperature = 1;  ///< above 0: divides the logits
+  double temperature = 1;                           ///< above 0: divides the logits
+  std::shared_ptr<const PackedMatrix> packed = {};  ///< a copy of E for few rows, of floats alone
+
+  /// Copies E as it is now for `logits` of few rows.
+  void pack(Threads& threads) {
+    if constexpr (std::is_same_v<Scalar, float>)
+      packed =
+          std::make_shared<PackedMatrix>(FloatMatrix{weight.value, 1, width}, width, vocabulary, threads);
+  }
 
   /// Fills `logp` (N, R) at the targets and `kept` for the backward pass, if there is to be one.
   void forward(const RowMatrix<Scalar>& x, const std::vector<Packing::Target>& targets, LogProbs& logp,
@@ -135,8 +145,12 @@ class VocabularyHead {
   void logits(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& out, Threads& threads) const {
     out.resize(x.rows(), vocabulary);
     threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
-      product(x, rows_of(begin, end - begin).transpose(), out.middleCols(begin, end - begin), false,
-              factor());
+      auto columns = out.middleCols(begin, end - begin);
+      if constexpr (std::is_same_v<Scalar, float>) {
+        if (packed && x.rows() <= FloatProduct::few)
+          return packed_product(x, packed->columns(begin), columns, false, factor());
+      }
+      product(x, rows_of(begin, end - begin).transpose(), columns, false, factor());
     });
   }
 
