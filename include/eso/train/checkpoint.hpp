@@ -55,15 +55,12 @@ using OnSkippedCheckpoint = std::function<void(const std::filesystem::path& path
 inline std::string make_manifest(std::int64_t step, const nlohmann::json& counters, const FileDigest& model,
                                  const FileDigest& optimizer) {
   const auto file = [](const char* name, const FileDigest& digest) {
-    return nlohmann::ordered_json{
-        {"name", name}, {"size", digest.size}, {"crc32", fmt::format("{:08x}", digest.crc32)}};
+    return fmt::format(R"({{"name":"{}","size":{},"crc32":"{:08x}"}})", name, digest.size, digest.crc32);
   };
-  const nlohmann::ordered_json content{
-      {"version", 1},
-      {"step", step},
-      {"counters", nlohmann::ordered_json(counters)},
-      {"files", {file("model.safetensors", model), file("optimizer.safetensors", optimizer)}}};
-  const std::string rest = content.dump().substr(1) + "\n";
+  const std::string rest =
+      fmt::format(R"("version":1,"step":{},"counters":{},"files":[{},{}]}})", step, counters.dump(),
+                  file("model.safetensors", model), file("optimizer.safetensors", optimizer)) +
+      "\n";
   FileDigest digest;
   digest.add(std::as_bytes(std::span(rest)));
   return fmt::format("{{\"crc32\":\"{:08x}\",{}", digest.crc32, rest);

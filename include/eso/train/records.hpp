@@ -62,8 +62,9 @@ inline std::optional<SampleStatistics> sample_statistics(const Batch& batch) {
 
 /// A step as an object of `metrics.jsonl`, under the names that TRL uses where it has them. Numbers that are
 /// not finite become null.
-inline nlohmann::ordered_json metrics_record(const Step& step) {
-  nlohmann::ordered_json record{{"step", step.number}, {"epoch", step.epoch}, {"loss", step.loss}};
+template <class Json = nlohmann::ordered_json>
+Json metrics_record(const Step& step) {
+  Json record{{"step", step.number}, {"epoch", step.epoch}, {"loss", step.loss}};
   for (const auto& [name, value] : step.parts) record[name] = value;
   record["grad_norm"] = step.gradient_norm;
   record["learning_rate"] = step.learning_rate;
