@@ -30,7 +30,7 @@ eso::Decoder<Scalar> random_decoder(const Architecture& a, int threads = 1, std:
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = static_cast<Scalar>((norm ? 1 : 0) + 0.4 * eso::normal(stream, i));
     }
-    stored.push_back({spec, fmt::format("array {}", number++), values.data()});
+    stored.push_back({spec, {fmt::format("array {}", number++)}, values.data()});
   }
   return {a, std::move(stored), memory, std::make_shared<eso::Threads>(threads)};
 }
@@ -192,7 +192,7 @@ TEST_CASE("log-probabilities of a decoder without layers are those computed by h
   std::vector<double> tokens{2, 0, 0, 0, 0, 1}, positions(8, 0.0), weight{1, 1}, bias{0, 0};
   std::vector<eso::StoredArray<double>> stored;
   double* const values[] = {tokens.data(), positions.data(), weight.data(), bias.data()};
-  for (const eso::ArraySpec& spec : eso::arrays(a)) stored.push_back({spec, "", values[stored.size()]});
+  for (const eso::ArraySpec& spec : eso::arrays(a)) stored.push_back({spec, {"x"}, values[stored.size()]});
   eso::Decoder<double> model(a, stored, nullptr, std::make_shared<eso::Threads>());
   const auto score = [&](eso::TokenId token) {
     eso::Batch batch;
