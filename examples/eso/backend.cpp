@@ -79,6 +79,8 @@ AnyModel random_model(const std::string& backend, const std::filesystem::path& f
       {}};
 }
 
+eso::DropoutRates config_dropout(const std::filesystem::path& folder) { return eso::read_dropout(folder); }
+
 bool has_weights(const std::filesystem::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                            "pytorch_model.bin.index.json"}) {

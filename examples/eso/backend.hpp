@@ -107,6 +107,9 @@ AnyModel load_model(const std::string& backend, const std::filesystem::path& fol
 AnyModel random_model(const std::string& backend, const std::filesystem::path& folder, std::uint64_t seed,
                       std::shared_ptr<eso::Threads> threads);
 
+/// The rates of dropout that the folder's `config.json` asks for. \throws as `eso::read_dropout`.
+eso::DropoutRates config_dropout(const std::filesystem::path& folder);
+
 /// Whether the folder has weights in any form.
 bool has_weights(const std::filesystem::path& folder);
 
