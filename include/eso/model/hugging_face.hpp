@@ -141,6 +141,37 @@ inline Index parameter_count(const Architecture& a) {
   return static_cast<Index>(total);
 }
 
+/// The tensor that transformers writes under this name, from the files of `folder`.
+///
+/// \throws Error (input) naming it if it is missing or has another shape.
+inline TensorView find_tensor(const WeightFiles& files, const std::filesystem::path& folder,
+                              const Architecture& a, const std::string& written,
+                              const std::vector<Index>& shape) {
+  std::optional<TensorView> tensor = files.find(written);
+  if (!tensor) tensor = files.find(other_name(a, written));
+  if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", written));
+  if (tensor->shape == shape) return std::move(*tensor);
+  throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
+                    fmt::format("({})", fmt::join(tensor->shape, ", ")),
+                    fmt::format("({})", fmt::join(shape, ", ")));
+}
+
+/// \throws Error (input) naming the tensor if any has a value that is not finite.
+template <class Scalar>
+void check_finite(const std::vector<StoredArray<Scalar>>& stored, const std::filesystem::path& folder,
+                  Threads& threads) {
+  threads.for_each(static_cast<Index>(stored.size()), [&](Index i) {
+    const auto& array = stored[static_cast<std::size_t>(i)];
+    for (std::size_t t = 0; t < array.names.size(); ++t) {
+      const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.tensor(t),
+                                                                             array.tensor_size());
+      if (values.isFinite().all()) continue;
+      throw input_error(folder.string(),
+                        fmt::format("the tensor {} has a value that is not finite", array.names[t]));
+    }
+  });
+}
+
 /// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
 /// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are
 /// copied one by one); others are converted, and those of several tensors are put together. Names may lack
@@ -168,17 +199,10 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
     stored.push_back({spec, written_names(settings.architecture, spec), nullptr});
     found.emplace_back();
     for (const std::string& name : stored.back().names) {
-      const std::string other = other_name(settings.architecture, name);
-      std::optional<TensorView> tensor = memory->files.find(name);
-      used.insert(tensor ? name : other);
-      if (!tensor) tensor = memory->files.find(other);
-      if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", name));
-      if (tensor->shape != stored.back().tensor_shape()) {
-        throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
-                          fmt::format("({})", fmt::join(tensor->shape, ", ")),
-                          fmt::format("({})", fmt::join(stored.back().tensor_shape(), ", ")));
-      }
-      found.back().push_back(std::move(*tensor));
+      TensorView tensor =
+          find_tensor(memory->files, folder, settings.architecture, name, stored.back().tensor_shape());
+      used.insert(tensor.name);
+      found.back().push_back(std::move(tensor));
     }
   }
   for (std::size_t i = 0; i < specs.size(); ++i) {
@@ -192,17 +216,7 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
     stored[i].value = memory->converted.back().data();
     for (std::size_t t = 0; t < found[i].size(); ++t) read_values(found[i][t], stored[i].tensor(t));
   }
-  threads->for_each(static_cast<Index>(specs.size()), [&](Index i) {
-    const auto& array = stored[static_cast<std::size_t>(i)];
-    for (std::size_t t = 0; t < array.names.size(); ++t) {
-      const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.tensor(t),
-                                                                             array.tensor_size());
-      if (!values.isFinite().all()) {
-        throw input_error(folder.string(),
-                          fmt::format("the tensor {} has a value that is not finite", array.names[t]));
-      }
-    }
-  });
+  check_finite(stored, folder, *threads);
   std::vector<std::string> ignored;
   for (const std::string& name : memory->files.names()) {
     if (!used.contains(name)) ignored.push_back(name);
