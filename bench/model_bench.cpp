@@ -49,6 +49,19 @@ void backward(benchmark::State& state) {
 }
 BENCHMARK(backward)->Arg(1)->Arg(4)->Unit(benchmark::kMillisecond);
 
+/// Forward and backward of a training pass, with dropout of so many percent.
+void dropout(benchmark::State& state) {
+  const eso::Batch batch = sampled_batch(4, 64, 4, 64);
+  const eso::LogProbs weights = eso::LogProbs::Constant(batch.response_count(), 64, 0.01);
+  model().dropout = eso::DropoutRates::all(eso::Family::gpt2, static_cast<double>(state.range(0)) / 100);
+  for (auto _ : state) {
+    model().log_probs(batch, {1, 1});
+    model().backward(weights);
+  }
+  model().dropout = {};
+}
+BENCHMARK(dropout)->Arg(0)->Arg(10)->Unit(benchmark::kMillisecond);
+
 /// The vocabulary alone: log-probabilities of `rows` chosen tokens, forward and backward.
 void log_prob_head(benchmark::State& state) {
   const eso::Index rows = state.range(0), width = 768, vocabulary = 50257;

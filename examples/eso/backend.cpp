@@ -26,6 +26,10 @@ class EigenModel : public AnyModel::Interface {
       : decoder_(std::move(decoder)), config_(std::move(config)) {}
 
   eso::LogProbs log_probs(const eso::Batch& batch) override { return decoder_.log_probs(batch); }
+  eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) override {
+    return decoder_.log_probs(batch, seed);
+  }
+  void set_dropout(const eso::DropoutRates& rates) override { decoder_.dropout = rates; }
   void backward(const eso::LogProbs& d_logp) override { decoder_.backward(d_logp); }
   eso::ParameterList<float> parameters() override { return decoder_.parameters(); }
   void score_only(double temperature) override {
@@ -74,6 +78,8 @@ AnyModel random_model(const std::string& backend, const std::filesystem::path& f
       folder,
       {}};
 }
+
+eso::DropoutRates config_dropout(const std::filesystem::path& folder) { return eso::read_dropout(folder); }
 
 bool has_weights(const std::filesystem::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",

@@ -47,6 +47,8 @@ class AnyModel {
   struct Interface {
     virtual ~Interface() = default;
     virtual eso::LogProbs log_probs(const eso::Batch& batch) = 0;
+    virtual eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) = 0;
+    virtual void set_dropout(const eso::DropoutRates& rates) = 0;
     virtual void backward(const eso::LogProbs& d_logp) = 0;
     virtual eso::ParameterList<float> parameters() = 0;
     virtual void score_only(double temperature) = 0;
@@ -61,6 +63,12 @@ class AnyModel {
       : held_(std::move(held)), folder_(std::move(folder)), ignored_(std::move(ignored)) {}
 
   eso::LogProbs log_probs(const eso::Batch& batch) { return held_->log_probs(batch); }
+  /// As it trains: with the masks of dropout that the step has.
+  eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) {
+    return held_->log_probs(batch, seed);
+  }
+  /// Of the training pass alone.
+  void set_dropout(const eso::DropoutRates& rates) { held_->set_dropout(rates); }
   void backward(const eso::LogProbs& d_logp) { held_->backward(d_logp); }
   eso::ParameterList<float> parameters() { return held_->parameters(); }
   /// From here on `log_probs` divides the logits by `temperature` and keeps nothing for `backward`.
@@ -98,6 +106,9 @@ AnyModel load_model(const std::string& backend, const std::filesystem::path& fol
 /// A model of the folder's `config.json` with random weights from `seed`.
 AnyModel random_model(const std::string& backend, const std::filesystem::path& folder, std::uint64_t seed,
                       std::shared_ptr<eso::Threads> threads);
+
+/// The rates of dropout that the folder's `config.json` asks for. \throws as `eso::read_dropout`.
+eso::DropoutRates config_dropout(const std::filesystem::path& folder);
 
 /// Whether the folder has weights in any form.
 bool has_weights(const std::filesystem::path& folder);

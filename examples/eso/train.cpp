@@ -322,6 +322,9 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const eso::ByteLevelBpe& tokenizer = folder.needed_tokenizer();
   if (fresh) check_tokenizer(tokenizer, model);
   checked_end_of_sequence(model);
+  const auto rate = dropout_rate(f);
+  model.set_dropout(rate ? eso::DropoutRates::all(model.architecture().family, *rate)
+                         : config_dropout(f.model));
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
   RunDirectory directory = open();
   TrainResult result;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,9 @@ struct TrainResult {
 
 /// Checks the flags that can be checked without a model. \throws eso::Error (input) naming the flag.
 void check_train_flags(const TrainFlags& flags);
+
+/// The rate that `--dropout` gives; nothing for `config`. \throws eso::Error (input) naming the flag.
+std::optional<double> dropout_rate(const TrainFlags& flags);
 
 /// The flags as the `config.toml` of a run directory, with absolute paths and the number of threads.
 std::string config_of(TrainFlags flags);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <system_error>
@@ -54,7 +55,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("threads", f.threads, "threads that compute; 0: all processors");
   set.add("precision", f.precision, "float32");
   set.add("device", f.device, "cpu");
-  set.add("dropout", f.dropout, "0");
+  set.add("dropout", f.dropout, "share of units dropped while training, or config: as config.json says");
   set.add("reward", f.reward, "rouge1, rouge2 or rougeL: F1 in [0, 1] with stemmer");
   set.add("window-tokens", f.window_tokens, "pretrain: tokens a window; 0: the context");
   set.add("sft-reduction", f.sft_reduction, "token-mean, sequence-sum-prompt-mean or sequence-mean");
@@ -113,7 +114,6 @@ void check_names(const TrainFlags& f) {
   one_of("--optimizer", f.optimizer, {"adamw", "sgd"});
   one_of("--precision", f.precision, {"float32"}, {"bfloat16"});
   one_of("--device", f.device, {"cpu"}, {"cuda"});
-  one_of("--dropout", f.dropout, {"0"}, {"config"});
   if (f.reward.starts_with("model:"))
     throw eso::input_error("--reward", "a model as reward is not there yet", f.reward,
                            "rouge1, rouge2, rougeL");
@@ -172,9 +172,19 @@ void check_numbers(const TrainFlags& f) {
 
 }  // namespace
 
+std::optional<double> dropout_rate(const TrainFlags& f) {
+  if (f.dropout == "config") return std::nullopt;
+  double rate = -1;
+  const char* const last = f.dropout.data() + f.dropout.size();
+  const auto [end, error] = std::from_chars(f.dropout.data(), last, rate);
+  if (error == std::errc() && end == last && rate >= 0 && rate < 1) return rate;
+  throw eso::input_error("--dropout", "is no rate", f.dropout, "a number of at least 0, below 1, or config");
+}
+
 void check_train_flags(const TrainFlags& f) {
   check_names(f);
   check_numbers(f);
+  dropout_rate(f);
   const eso::ActiveEpochs active = eso::active_epochs_named(f.active_epochs);
   if (active.first > 0 && active.first >= f.epochs) {
     throw eso::input_error("--active-epochs", "begins after the last epoch", f.active_epochs,

@@ -196,7 +196,8 @@ concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, co
 ///
 /// A model with dropout has an overload `m.log_probs(batch, step_seed)`, which the trainer then calls for the
 /// pass that `backward` follows; its masks follow from (seed, step), the prompt's example and the response's
-/// kind and number alone. The laws are those of `m.log_probs(batch)`, which drops nothing.
+/// kind and number, and the places in the model alone. The laws are those of `m.log_probs(batch)`, which
+/// drops nothing.
 ///
 /// \par Errors
 /// `log_probs` throws `Error` for what `check(batch, V, context, ...)` refuses; `backward` if no `log_probs`

@@ -49,16 +49,20 @@ constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> count
   return counter;
 }
 
-/// Random bits number `position` of the stream: 64 of them. O(1), any order.
-constexpr std::uint64_t random_bits(const StreamName& name, std::uint64_t position) {
+/// Random bits number `position` of the stream: 128 of them, in four words. O(1), any order.
+constexpr std::array<std::uint32_t, 4> random_words(const StreamName& name, std::uint64_t position) {
   // The counter holds the position (32 bits), the sample (24), the purpose (8), the prompt and the step; the
   // 64 bits of the seed are the key. Positions beyond 2^32 go on in the purpose's upper neighbour, the key.
   const auto low = static_cast<std::uint32_t>(position);
   const auto high = static_cast<std::uint32_t>(position >> 32);
   const std::uint32_t use = (name.sample << 8) | static_cast<std::uint32_t>(name.purpose);
-  const auto words =
-      philox({low, use, name.prompt, name.step},
-             {static_cast<std::uint32_t>(name.seed), static_cast<std::uint32_t>(name.seed >> 32) ^ high});
+  return philox({low, use, name.prompt, name.step},
+                {static_cast<std::uint32_t>(name.seed), static_cast<std::uint32_t>(name.seed >> 32) ^ high});
+}
+
+/// The first 64 bits of `random_words`.
+constexpr std::uint64_t random_bits(const StreamName& name, std::uint64_t position) {
+  const auto words = random_words(name, position);
   return (std::uint64_t{words[0]} << 32) | words[1];
 }
 

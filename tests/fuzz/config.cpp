@@ -17,9 +17,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::check(a.width % a.heads == 0, "the heads divide the width");
   fuzz::check(a.norm_epsilon > 0 && std::isfinite(a.norm_epsilon), "the epsilon is a positive number");
   fuzz::check(a.end_of_sequence >= 0, "the end of sequence is an id");
+  if (a.positions == eso::Positions::rotary) {
+    fuzz::check(a.rotary_width >= 2 && a.rotary_width % 2 == 0 && a.rotary_width <= a.head_width(),
+                "pairs of a head's entries are turned");
+    fuzz::check(a.rotary_base > 0 && std::isfinite(a.rotary_base), "the base is a positive number");
+  }
+  if (const auto rates = fuzz::attempt([] { return eso::read_dropout(fuzz::folder()); })) {
+    for (const double rate : {rates->embedding, rates->attention, rates->residual})
+      fuzz::check(rate >= 0 && rate < 1, "a rate is a share");
+  }
   const auto parameters = fuzz::attempt([&] { return eso::parameter_count(a); });
   if (!parameters) return 0;
-  fuzz::check(*parameters >= a.vocabulary * a.width, "the embedding is among the parameters");
+  fuzz::check(*parameters >= a.vocabulary * a.embedding_width, "the embedding is among the parameters");
   if (a.layers > 100) return 0;
   eso::Index counted = 0;
   for (const eso::ArraySpec& spec : eso::arrays(a)) counted += spec.size();

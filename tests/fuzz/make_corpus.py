@@ -99,6 +99,9 @@ def safetensors():
 def config():
     gpt2 = json.loads((HERE.parent / "golden/gpt2/plain/config.json").read_text())
     general = json.loads((HERE.parent / "golden/gpt2/general/config.json").read_text())
+    opt = json.loads((HERE.parent / "golden/opt/after/config.json").read_text())
+    neox = json.loads((HERE.parent / "golden/gpt_neox/parallel/config.json").read_text())
+    rope = json.loads((HERE.parent / "golden/gpt_neox/sequential/config.json").read_text())
 
     def changed(**changes):
         return json.dumps(gpt2 | changes)
@@ -108,6 +111,18 @@ def config():
         "general": json.dumps(general),
         "both-spellings": changed(hidden_size=25),
         "defaults": '{"model_type":"gpt2"}',
+        "opt": json.dumps(opt),
+        "opt-defaults": '{"model_type":"opt"}',
+        "opt-no-bias": json.dumps(opt | {"enable_bias": False}),
+        "opt-dropout": json.dumps(opt | {"dropout": 1, "attention_dropout": -0.0, "layerdrop": 0.1}),
+        "gpt-neox": json.dumps(neox),
+        "gpt-neox-defaults": '{"model_type":"gpt_neox"}',
+        "gpt-neox-odd": json.dumps(neox | {"rotary_pct": 0.4}),
+        "gpt-neox-tiny-share": json.dumps(neox | {"rotary_pct": 5e-324}),
+        "rope": json.dumps(rope),
+        "rope-both": json.dumps(rope | {"rotary_pct": 0.5, "rotary_emb_base": 1e308}),
+        "rope-linear": json.dumps(rope | {"rope_scaling": {"type": "linear", "factor": 2}}),
+        "rope-number": json.dumps(rope | {"rope_parameters": 5}),
         "no-type": "{}",
         "other-type": '{"model_type":"llama"}',
         "type-number": '{"model_type":2}',

@@ -42,8 +42,8 @@ const std::string five =
 }  // namespace
 
 TEST_CASE("eso generate at temperature 0 continues as transformers does") {
-  const auto expected = nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json"));
-  for (const char* model : {"plain", "untied", "general"}) {
+  const auto expected = golden_answers();
+  for (const std::string& model : golden_models) {
     std::string input;
     for (const auto& text : expected[model]["greedy"])
       input += nlohmann::json{{"prompt_ids", text["prompt_ids"]}}.dump() + "\n";

@@ -246,7 +246,8 @@ std::vector<HostileCase> config_cases() {
       config("layer_norm_epsilon", 0, unusable("layer_norm_epsilon", "0, expected a number above 0")),
       config("activation_function", "swish", unusable("activation_function", "\"swish\"")),
       config("model_type", "llama",
-             file + ": \"model_type\" is not supported, found \"llama\", expected \"gpt2\""),
+             file + ": \"model_type\" is not supported, found \"llama\", expected \"gpt2\", \"opt\" or "
+                    "\"gpt_neox\""),
       config("tie_word_embeddings", "yes",
              file + ": wrong value of \"tie_word_embeddings\", found \"yes\", expected true or false"),
       config("add_cross_attention", true, unusable("add_cross_attention", "true, expected false")),

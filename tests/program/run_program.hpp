@@ -72,8 +72,20 @@ inline Finished program(const std::vector<std::string>& arguments, const std::st
           read_file(folder / "err")};
 }
 
+/// `family/name`, or the name of a GPT-2.
 inline std::string golden_model(const std::string& name) {
-  return std::string(ESO_TEST_DIR) + "/golden/gpt2/" + name;
+  const bool other = name.find('/') != std::string::npos;
+  return std::string(ESO_TEST_DIR) + (other ? "/golden/" : "/golden/gpt2/") + name;
+}
+
+inline const std::vector<std::string> golden_models{
+    "plain", "untied", "general", "opt/before", "opt/after", "gpt_neox/parallel", "gpt_neox/sequential"};
+
+/// What transformers computes with each of them.
+inline nlohmann::json golden_answers() {
+  nlohmann::json answers = nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json"));
+  answers.update(nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/families.json")));
+  return answers;
 }
 
 /// A copy of a golden model folder, to be damaged.

@@ -6,10 +6,6 @@
 
 namespace {
 
-nlohmann::json golden() {
-  return nlohmann::json::parse(read_file(std::string(ESO_TEST_DIR) + "/golden/gpt2.json"));
-}
-
 std::vector<std::string> call(const std::string& model, std::vector<std::string> more = {}) {
   std::vector<std::string> arguments{"score", "--backend", "eigen", "--model", golden_model(model)};
   arguments.insert(arguments.end(), more.begin(), more.end());
@@ -37,8 +33,8 @@ double difference(const std::vector<nlohmann::json>& a, const std::vector<nlohma
 }  // namespace
 
 TEST_CASE("eso score gives the log-probabilities of transformers at any temperature") {
-  const nlohmann::json expected = golden();
-  for (const char* model : {"plain", "untied", "general"}) {
+  const nlohmann::json expected = golden_answers();
+  for (const std::string& model : golden_models) {
     std::string input;
     for (const auto& text : expected[model]["score"]) input += ids_line(text);
     for (const auto& [temperature, field] : {std::pair{"1", "logp"}, {"0.7", "logp_0.7"}}) {
@@ -90,7 +86,7 @@ TEST_CASE("eso score takes ids before text, and an added token in text") {
 }
 
 TEST_CASE("eso score gives the same whatever is computed together and on however many threads") {
-  const nlohmann::json texts = golden()["untied"]["score"];
+  const nlohmann::json texts = golden_answers()["untied"]["score"];
   std::string input;
   for (const auto& text : texts) input += ids_line(text) + ids_line(text);
   input += "\n{\"prompt\":\"!\",\"response\":\"(\"}\n{\"prompt\":\"!\",\"response\":\"()\"}\n";

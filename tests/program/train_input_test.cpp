@@ -92,8 +92,8 @@ TEST_CASE("train refuses methods, backends, presets and formats that are not the
   r.refuse({"--precision", "bfloat16"}, {"--precision", "bfloat16"});
   r.refuse({"--precision", "float16"}, {"--precision", "float16"});
   r.refuse({"--device", "cuda"}, {"--device", "cuda"});
-  r.refuse({"--dropout", "config"}, {"--dropout", "config"});
-  r.refuse({"--dropout", "0.1"}, {"--dropout", "0.1"});
+  for (const char* rate : {"1", "-0.1", "0.1x", "nan", "inf", "", "configs", "0x0.1"})
+    r.refuse({"--dropout", rate}, {"--dropout", rate});
   r.refuse({"--optimizer", "lion"}, {"--optimizer", "lion"});
   r.refuse({"--schedule", "step"}, {"--schedule", "step"});
   r.refuse({"--eso-baseline", "median"}, {"--eso-baseline", "median"});

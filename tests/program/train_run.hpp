@@ -98,7 +98,7 @@ inline std::string difference(const std::filesystem::path& a, const std::filesys
   return {};
 }
 
-/// All parameters of a model folder by name, without the prefix that transformers writes.
+/// All parameters of a model folder by name, without the prefix that some files lack.
 inline std::map<std::string, std::vector<float>> parameters_of(const std::filesystem::path& folder) {
   const eso::WeightFiles files = eso::WeightFiles::open(folder);
   std::map<std::string, std::vector<float>> parameters;
@@ -106,8 +106,11 @@ inline std::map<std::string, std::vector<float>> parameters_of(const std::filesy
     const auto tensor = files.find(name);
     std::vector<float> values(static_cast<std::size_t>(eso::value_count(*tensor)));
     eso::read_values(*tensor, values.data());
-    const std::string prefix = "transformer.";
-    parameters[name.starts_with(prefix) ? name.substr(prefix.size()) : name] = std::move(values);
+    std::string bare = name;
+    for (const std::string prefix : {"transformer.", "model."}) {
+      if (name.starts_with(prefix)) bare = name.substr(prefix.size());
+    }
+    parameters[bare] = std::move(values);
   }
   return parameters;
 }

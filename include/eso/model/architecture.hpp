@@ -35,7 +35,7 @@ enum class QkvOrder : std::uint8_t {
 };
 
 /// Which layout of names and shapes a model's files have.
-enum class Family : std::uint8_t { gpt2 };
+enum class Family : std::uint8_t { gpt2, opt, gpt_neox };
 
 /// Everything that decides what a `Decoder` computes, apart from its weights.
 ///
@@ -68,6 +68,20 @@ struct Architecture {
 
   Index head_width() const { return width / heads; }
   bool projects() const { return embedding_width != width; }
+};
+
+/// Shares of units that are set to zero while training (`eso/model/dropout.hpp`), from 0 to below 1.
+struct DropoutRates {
+  double embedding = 0;  ///< of what goes into the first layer
+  double attention = 0;  ///< of the probabilities of attention
+  double residual = 0;   ///< of what attention and feed-forward part add to the residual
+
+  bool any() const { return embedding > 0 || attention > 0 || residual > 0; }
+
+  /// One rate wherever the family has dropout: OPT has none of the embedding.
+  static DropoutRates all(Family family, double rate) {
+    return {.embedding = family == Family::opt ? 0 : rate, .attention = rate, .residual = rate};
+  }
 };
 
 /// What an array of a decoder is for.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "eso/model/dropout.hpp"
 #include "eso/model/layers.hpp"
 #include "eso/model/packing.hpp"
 
@@ -24,7 +25,8 @@ class Attention {
   static constexpr Index block = 64;  ///< rows whose scores are in memory at once, per thread
 
   Attention(const Architecture& a, Index layer)
-      : heads_(a.heads),
+      : layer_(layer),
+        heads_(a.heads),
         width_(a.head_width()),
         stride_(a.qkv_order == QkvOrder::heads ? 3 * width_ : width_),
         to_key_(a.qkv_order == QkvOrder::heads ? width_ : a.width),
@@ -39,12 +41,15 @@ class Attention {
 
   /// `qkv` (rows, 3H) to `out` (rows, H) and `log_sum` (rows, heads), which the backward pass needs. With
   /// `last_rows` the rows of prompts but for the last of each are left out: their `out` means nothing.
+  /// `masks`, where given, drop probabilities.
   void forward(const Packing& packing, bool last_rows, const RowMatrix<Scalar>& qkv, RowMatrix<Scalar>& out,
-               RowMatrix<Scalar>& log_sum, Threads& threads) const {
+               RowMatrix<Scalar>& log_sum, Threads& threads, const DropoutMasks* masks = nullptr) const {
+    const bool drops = masks && masks->on(DropoutPlace::attention);
     out.resize(qkv.rows(), heads_ * width_);
     log_sum.resize(qkv.rows(), heads_);
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> scores;
+      RowArray<Scalar> mask;
       for_blocks(group, last_rows, [&](const Block& b) {
         compute_scores(qkv, h, b, scores);
         for (const Piece& piece : b.pieces) {
@@ -57,6 +62,7 @@ class Attention {
             line.head(columns) /= sum;
             line.segment(columns, piece.end - piece.segment - own).setZero();
             log_sum(row, h) = largest + std::log(sum);
+            if (drops) line.head(columns) *= factors(*masks, row, h, columns, mask);
           }
         }
         auto o = out.block(b.begin, h * width_, b.rows(), width_);
@@ -73,15 +79,18 @@ class Attention {
     });
   }
 
-  /// The gradient of `qkv` from that of `out`, `last_rows` as it was in the forward pass.
+  /// The gradient of `qkv` from that of `out`, `last_rows` and `masks` as they were in the forward pass.
   void backward(const Packing& packing, bool last_rows, const RowMatrix<Scalar>& qkv,
                 const RowMatrix<Scalar>& out, const RowMatrix<Scalar>& log_sum,
-                const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv, Threads& threads) const {
+                const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv, Threads& threads,
+                const DropoutMasks* masks = nullptr) const {
+    if (masks && !masks->on(DropoutPlace::attention)) masks = nullptr;
     d_qkv.setZero(qkv.rows(), qkv.cols());
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> p, d_p;
-      for_blocks(group, last_rows,
-                 [&](const Block& b) { backward_block(b, h, qkv, out, log_sum, d_out, d_qkv, p, d_p); });
+      for_blocks(group, last_rows, [&](const Block& b) {
+        backward_block(b, h, qkv, out, log_sum, d_out, d_qkv, p, d_p, masks);
+      });
     });
   }
 
@@ -105,6 +114,14 @@ class Attention {
     std::vector<Piece> pieces;
     Index rows() const { return end - begin; }
   };
+
+  /// What the probabilities of the first `count` keys are multiplied by: a key's number is its position.
+  const RowArray<Scalar>& factors(const DropoutMasks& masks, Index row, Index h, Index count,
+                                  RowArray<Scalar>& mask) const {
+    mask.resize(count);
+    masks.factors(DropoutPlace::attention, layer_, row, h, count, mask.data());
+    return mask;
+  }
 
   template <class Body>
   void for_tasks(const Packing& packing, Threads& threads, const Body& body) const {
@@ -177,7 +194,8 @@ class Attention {
 
   void backward_block(const Block& b, Index h, const RowMatrix<Scalar>& qkv, const RowMatrix<Scalar>& out,
                       const RowMatrix<Scalar>& log_sum, const RowMatrix<Scalar>& d_out,
-                      RowMatrix<Scalar>& d_qkv, RowMatrix<Scalar>& p, RowMatrix<Scalar>& d_p) const {
+                      RowMatrix<Scalar>& d_qkv, RowMatrix<Scalar>& p, RowMatrix<Scalar>& d_p,
+                      const DropoutMasks* masks) const {
     const Index H = out.cols(), rows = b.rows();
     const ConstStridedRows<Scalar> d_o(d_out.data() + b.begin * H + h * width_, rows, width_,
                                        Eigen::OuterStride<>(H));
@@ -185,6 +203,7 @@ class Attention {
       return StridedRows<Scalar>(d_qkv.data() + row * d_qkv.cols() + column, count, width_,
                                  Eigen::OuterStride<>(d_qkv.cols()));
     };
+    RowArray<Scalar> mask;
     compute_scores(qkv, h, b, p);
     d_p.resize(rows, p.cols());
     if (b.shared > 0) {
@@ -200,11 +219,13 @@ class Attention {
         line.head(count) = (line.head(count) - log_sum(row, h)).exp();
         line.segment(count, piece.end - piece.segment - own).setZero();
         const Scalar inner = d_o.row(row - b.begin).dot(out.row(row).segment(h * width_, width_));
+        if (masks) d_line.head(count) *= factors(*masks, row, h, count, mask);
         d_line.head(count) = line.head(count) * (d_line.head(count) - inner) * scale_;
+        if (masks) line.head(count) *= mask;
         d_line.segment(count, piece.end - piece.segment - own).setZero();
       }
     }
-    // p holds the probabilities, d_p the gradient of the unscaled scores.
+    // p holds the probabilities as they met the values, d_p the gradient of the unscaled scores.
     auto d_q = gradient(query_column(h), b.begin, rows);
     if (b.shared > 0) {
       product(d_p.leftCols(b.shared), keys(qkv, h, b.prefix, b.shared), d_q, true);
@@ -223,7 +244,7 @@ class Attention {
     }
   }
 
-  Index heads_, width_, stride_, to_key_;
+  Index layer_, heads_, width_, stride_, to_key_;
   Scalar scale_;
 };
 

@@ -37,6 +37,7 @@ class Decoder {
   /// reads them. Faster by a fifth; as much memory as the weights while the `Decoding` lives.
   bool packs_for_decoding = true;
   bool keeps_for_backward = true;  ///< false: `log_probs` keeps nothing and `backward` is refused
+  DropoutRates dropout = {};       ///< of `log_probs(batch, seed)`; nothing else drops
 
   /// Takes the arrays of `arrays(a)`, in that order; `owner` keeps their memory alive.
   Decoder(const Architecture& a, std::vector<StoredArray<Scalar>> stored, std::shared_ptr<const void> owner,
@@ -66,6 +67,7 @@ class Decoder {
     Decoder copy(architecture_, std::move(copies), std::move(memory), threads_);
     copy.keeps_for_backward = keeps_for_backward;
     copy.packs_for_decoding = packs_for_decoding;
+    copy.dropout = dropout;
     copy.set_temperature(weights_.head.temperature);
     return copy;
   }
@@ -85,28 +87,10 @@ class Decoder {
   }
 
   /// (N, R) log-probabilities in nats. Keeps what `backward` needs until the next call.
-  LogProbs log_probs(const Batch& batch) {
-    check(batch, vocabulary_size(), context_length(), "Decoder::log_probs");
-    has_forward_ = false;
-    packing_ = pack(batch);
-    saved_.resize(keeps_for_backward ? static_cast<std::size_t>(architecture_.layers) : 1);
-    embed(packing_.tokens, packing_.positions, x_, embedded_);
-    for (Index layer = 0; layer < architecture_.layers; ++layer) {
-      Saved& saved = saved_[keeps_for_backward ? static_cast<std::size_t>(layer) : 0];
-      const std::vector<Index>* rows = last(layer) ? &packing_.head_rows : nullptr;
-      forward_layer(weights_.layers[static_cast<std::size_t>(layer)], packing_.positions, rows, x_, saved,
-                    [&](const Attention<Scalar>& attention) {
-                      attention.forward(packing_, last(layer), saved.qkv, saved.attended, saved.log_sum,
-                                        *threads_);
-                    });
-    }
-    if (architecture_.layers == 0) x_ = RowMatrix<Scalar>(x_(packing_.head_rows, Eigen::all));
-    to_head(x_, head_normed_, head_out_);
-    logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
-    weights_.head.forward(head_out_, packing_.targets, logp_, head_kept_, keeps_for_backward, *threads_);
-    has_forward_ = keeps_for_backward;
-    return logp_;
-  }
+  LogProbs log_probs(const Batch& batch) { return forward(batch, std::nullopt); }
+
+  /// The same as the model trains: through the masks of dropout that the step has, see `DropoutMasks`.
+  LogProbs log_probs(const Batch& batch, StepSeed seed) { return forward(batch, seed); }
 
   /// Adds the gradient of sum(d_logp * log_probs) to the gradients. May be called more than once after one
   /// `log_probs`.
@@ -131,12 +115,7 @@ class Decoder {
   /// Every trainable array with its gradient.
   ParameterList<Scalar> parameters() {
     allocate_gradients();
-    ParameterList<Scalar> list;
-    for (std::size_t i = 0; i < stored_.size(); ++i) {
-      list.push_back({stored_[i].name, stored_[i].spec.shape, stored_[i].value, gradients_[i],
-                      stored_[i].spec.size(), stored_[i].spec.shape.size() > 1});
-    }
-    return list;
+    return parameter_list(stored_, gradients_);
   }
 
   /// The prompts computed once, ready to be continued.
@@ -144,29 +123,10 @@ class Decoder {
     return KeyValueDecoding<Scalar>(*this, prompts);
   }
 
-  std::vector<TensorView> state() const {
-    std::vector<TensorView> views;
-    for (const StoredArray<Scalar>& array : stored_) {
-      views.push_back({array.name, data_type_of<Scalar>, array.spec.shape,
-                       std::as_bytes(std::span(array.value, static_cast<std::size_t>(array.spec.size()))),
-                       owner_});
-    }
-    return views;
-  }
+  std::vector<TensorView> state() const { return tensor_views(stored_, owner_); }
 
   void load_state(const TensorLookup& lookup) {
-    std::vector<TensorView> found;
-    for (const StoredArray<Scalar>& array : stored_) {
-      std::optional<TensorView> tensor = lookup(array.name);
-      if (!tensor) throw input_error(array.name, "the tensor is missing");
-      if (tensor->shape != array.spec.shape || tensor->type != data_type_of<Scalar>) {
-        throw input_error(array.name, "the tensor has another shape or type than the model");
-      }
-      found.push_back(std::move(*tensor));
-    }
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      std::copy(found[i].bytes.begin(), found[i].bytes.end(), reinterpret_cast<std::byte*>(stored_[i].value));
-    }
+    copy_tensors(lookup, stored_);
     has_forward_ = false;
   }
 
@@ -179,6 +139,40 @@ class Decoder {
   struct Saved {
     RowMatrix<Scalar> norm1_in, normed1, qkv, attended, attended_rows, log_sum, norm2_in, normed2, inner,
         active;
+  };
+
+  LogProbs forward(const Batch& batch, std::optional<StepSeed> seed) {
+    check(batch, vocabulary_size(), context_length(), "Decoder::log_probs");
+    has_forward_ = false;
+    packing_ = pack(batch);
+    masks_ =
+        seed && dropout.any() ? DropoutMasks(dropout, architecture_, batch, packing_, *seed) : DropoutMasks();
+    saved_.resize(keeps_for_backward ? static_cast<std::size_t>(architecture_.layers) : 1);
+    embed(packing_.tokens, packing_.positions, x_, embedded_);
+    masks_.apply(DropoutPlace::embedding, 0, nullptr, x_, *threads_);
+    for (Index layer = 0; layer < architecture_.layers; ++layer) {
+      Saved& saved = saved_[keeps_for_backward ? static_cast<std::size_t>(layer) : 0];
+      const std::vector<Index>* rows = last(layer) ? &packing_.head_rows : nullptr;
+      const auto attend = [&](const Attention<Scalar>& attention) {
+        attention.forward(packing_, last(layer), saved.qkv, saved.attended, saved.log_sum, *threads_,
+                          &masks_);
+      };
+      forward_layer(weights_, layer, packing_.positions, rows, x_, saved, attend, masks_);
+    }
+    if (architecture_.layers == 0) x_ = RowMatrix<Scalar>(x_(packing_.head_rows, Eigen::all));
+    to_head(x_, head_normed_, head_out_);
+    logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
+    weights_.head.forward(head_out_, packing_.targets, logp_, head_kept_, keeps_for_backward, *threads_);
+    has_forward_ = keeps_for_backward;
+    return logp_;
+  }
+
+  /// What a layer adds to the residual, and which `rows` of a pass it is of, where they were chosen.
+  struct Branch {
+    const DropoutMasks& masks;
+    DropoutPlace place;
+    Index layer;
+    const std::vector<Index>* rows;
   };
 
   bool after() const { return architecture_.norm_order == NormOrder::after; }
@@ -217,6 +211,7 @@ class Decoder {
 
   void embed_backward() {
     const Architecture& a = architecture_;
+    masks_.apply(DropoutPlace::embedding, 0, nullptr, d_x_, *threads_);
     if (a.positions == Positions::learned) {
       for (Index row = 0; row < packing_.rows(); ++row) {
         const Index position = packing_.positions[static_cast<std::size_t>(row)] + a.position_offset;
@@ -239,8 +234,11 @@ class Decoder {
   /// x becomes the layer's output, of these `rows` alone where they are given. `s` holds everything the
   /// backward pass reads; `attend` makes `s.attended` from `s.qkv`.
   template <class Attend>
-  void forward_layer(const Layer& layer, const std::vector<Index>& positions, const std::vector<Index>* rows,
-                     RowMatrix<Scalar>& x, Saved& s, const Attend& attend) const {
+  void forward_layer(const DecoderWeights<Scalar>& weights, Index index, const std::vector<Index>& positions,
+                     const std::vector<Index>* rows, RowMatrix<Scalar>& x, Saved& s, const Attend& attend,
+                     const DropoutMasks& masks = {}) const {
+    const Branch attention{masks, DropoutPlace::attention_out, index, rows};
+    const Layer& layer = weights.layers[static_cast<std::size_t>(index)];
     if (after()) {
       s.normed1 = x;
     } else {
@@ -256,8 +254,8 @@ class Decoder {
       s.attended_rows = s.attended(*rows, Eigen::all);
       if (architecture_.parallel_residual) s.norm2_in = s.norm1_in(*rows, Eigen::all);
     }
-    layer.attention_out.forward(rows ? s.attended_rows : s.attended, x, true, *threads_);
-    feed_forward(layer, x, s, rows != nullptr);
+    add_branch(attention, layer.attention_out, rows ? s.attended_rows : s.attended, x);
+    feed_forward(layer, {masks, DropoutPlace::feed_forward, index, rows}, x, s);
   }
 
   /// What the second normalisation is of: in a parallel residual the same as the first, unless rows were
@@ -266,19 +264,37 @@ class Decoder {
     return architecture_.parallel_residual && !rows_chosen ? s.norm1_in : s.norm2_in;
   }
 
+  /// x += linear(in), or what dropout leaves of it.
+  void add_branch(const Branch& b, const Linear<Scalar>& linear, const RowMatrix<Scalar>& in,
+                  RowMatrix<Scalar>& x) const {
+    if (!b.masks.on(b.place)) return linear.forward(in, x, true, *threads_);
+    RowMatrix<Scalar> branch;
+    linear.forward(in, branch, false, *threads_);
+    b.masks.apply(b.place, b.layer, b.rows, branch, *threads_);
+    x += branch;
+  }
+
+  /// The gradient of what a branch of `layer` added, from d_x_, that of the sum.
+  const RowMatrix<Scalar>& d_branch(DropoutPlace place, Index layer) {
+    if (!masks_.on(place)) return d_x_;
+    d_branch_ = d_x_;
+    masks_.apply(place, layer, last(layer) ? &packing_.head_rows : nullptr, d_branch_, *threads_);
+    return d_branch_;
+  }
+
   /// The second half of a layer, from x = input + attention.
-  void feed_forward(const Layer& layer, RowMatrix<Scalar>& x, Saved& s, bool rows_chosen) const {
+  void feed_forward(const Layer& layer, const Branch& branch, RowMatrix<Scalar>& x, Saved& s) const {
     if (after()) {
       s.norm1_in = x;
       layer.norm1.forward(s.norm1_in, x, *threads_);
       s.normed2 = x;
     } else {
       if (!architecture_.parallel_residual) s.norm2_in = x;
-      layer.norm2.forward(norm2_in(s, rows_chosen), s.normed2, *threads_);
+      layer.norm2.forward(norm2_in(s, branch.rows != nullptr), s.normed2, *threads_);
     }
     layer.inner.forward(s.normed2, s.inner, false, *threads_);
     activate(architecture_.activation, s.inner, s.active, *threads_);
-    layer.outer.forward(s.active, x, true, *threads_);
+    add_branch(branch, layer.outer, s.active, x);
     if (after()) {
       s.norm2_in = x;
       layer.norm2.forward(s.norm2_in, x, *threads_);
@@ -294,7 +310,7 @@ class Decoder {
       layer.norm2.backward(s.norm2_in, d_x_, d_sum, *threads_);
       d_x_.swap(d_sum);
     }
-    layer.outer.backward(s.active, d_x_, &d_inner, false, *threads_);
+    layer.outer.backward(s.active, d_branch(DropoutPlace::feed_forward, index), &d_inner, false, *threads_);
     activate_backward(architecture_.activation, s.inner, d_inner, *threads_);
     layer.inner.backward(s.normed2, d_inner, after() ? &d_x_ : &d_normed, after(), *threads_);
     RowMatrix<Scalar> d_parallel;
@@ -308,15 +324,15 @@ class Decoder {
     } else {
       layer.norm2.backward(s.norm2_in, d_normed, d_x_, *threads_);
     }
-    layer.attention_out.backward(last(index) ? s.attended_rows : s.attended, d_x_, &d_attended, false,
-                                 *threads_);
+    layer.attention_out.backward(last(index) ? s.attended_rows : s.attended,
+                                 d_branch(DropoutPlace::attention_out, index), &d_attended, false, *threads_);
     if (last(index)) {
       scatter(d_x_);
       scatter(d_attended);
       if (d_parallel.cols() > 0) scatter(d_parallel);
     }
     layer.attention.backward(packing_, last(index), s.qkv, s.attended, s.log_sum, d_attended, d_qkv,
-                             *threads_);
+                             *threads_, &masks_);
     if (architecture_.positions == Positions::rotary)
       rotate(architecture_, packing_.positions, true, d_qkv, *threads_);
     layer.qkv.backward(s.normed1, d_qkv, after() ? &d_x_ : &d_normed, after(), *threads_);
@@ -373,7 +389,8 @@ class Decoder {
   // The last forward pass.
   bool has_forward_ = false;
   Packing packing_;
-  RowMatrix<Scalar> embedded_, x_, d_x_, head_normed_, head_out_;
+  DropoutMasks masks_;
+  RowMatrix<Scalar> embedded_, x_, d_x_, d_branch_, head_normed_, head_out_;
   std::vector<Saved> saved_;
   typename VocabularyHead<Scalar>::Kept head_kept_;
   LogProbs logp_;

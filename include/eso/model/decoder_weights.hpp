@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eso/model/attention.hpp"
 #include "eso/model/vocabulary_head.hpp"
+#include "eso/tensor.hpp"
 
 namespace eso {
 
@@ -13,9 +20,69 @@ namespace eso {
 template <class Scalar>
 struct StoredArray {
   ArraySpec spec;
-  std::string name;
+  std::vector<std::string> names;  ///< of the tensors that it is in files: of equally many rows of it each
   Scalar* value = nullptr;
+
+  /// The numbers of one tensor.
+  Index tensor_size() const { return spec.size() / static_cast<Index>(names.size()); }
+  std::vector<Index> tensor_shape() const {
+    std::vector<Index> shape = spec.shape;
+    shape.front() /= static_cast<Index>(names.size());
+    return shape;
+  }
+  Scalar* tensor(std::size_t i) const { return value + static_cast<Index>(i) * tensor_size(); }
 };
+
+/// The tensors of `stored` as parameters; `gradients` has one array for each of its arrays.
+template <class Scalar>
+ParameterList<Scalar> parameter_list(const std::vector<StoredArray<Scalar>>& stored,
+                                     const std::vector<Scalar*>& gradients) {
+  ParameterList<Scalar> list;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const StoredArray<Scalar>& array = stored[i];
+    const Index size = array.tensor_size();
+    for (std::size_t t = 0; t < array.names.size(); ++t) {
+      list.push_back({array.names[t], array.tensor_shape(), array.tensor(t),
+                      gradients[i] + static_cast<Index>(t) * size, size, array.spec.shape.size() > 1});
+    }
+  }
+  return list;
+}
+
+/// Views of the tensors of `stored`, which `owner` keeps alive.
+template <class Scalar>
+std::vector<TensorView> tensor_views(const std::vector<StoredArray<Scalar>>& stored,
+                                     const std::shared_ptr<const void>& owner) {
+  std::vector<TensorView> views;
+  for (const StoredArray<Scalar>& array : stored) {
+    for (std::size_t t = 0; t < array.names.size(); ++t) {
+      const std::span values(array.tensor(t), static_cast<std::size_t>(array.tensor_size()));
+      views.push_back(
+          {array.names[t], data_type_of<Scalar>, array.tensor_shape(), std::as_bytes(values), owner});
+    }
+  }
+  return views;
+}
+
+/// Copies all tensors of `stored` from where `lookup` finds them.
+///
+/// \throws Error (input) naming the first that is missing or another, before anything is changed.
+template <class Scalar>
+void copy_tensors(const TensorLookup& lookup, const std::vector<StoredArray<Scalar>>& stored) {
+  std::vector<std::pair<TensorView, Scalar*>> found;
+  for (const StoredArray<Scalar>& array : stored) {
+    for (std::size_t t = 0; t < array.names.size(); ++t) {
+      std::optional<TensorView> tensor = lookup(array.names[t]);
+      if (!tensor) throw input_error(array.names[t], "the tensor is missing");
+      if (tensor->shape != array.tensor_shape() || tensor->type != data_type_of<Scalar>) {
+        throw input_error(array.names[t], "the tensor has another shape or type than the model");
+      }
+      found.emplace_back(std::move(*tensor), array.tensor(t));
+    }
+  }
+  for (const auto& [tensor, value] : found)
+    std::copy(tensor.bytes.begin(), tensor.bytes.end(), reinterpret_cast<std::byte*>(value));
+}
 
 /// The operations of one layer.
 template <class Scalar>

@@ -14,6 +14,8 @@
 
 #include "eso/model/decoder.hpp"
 #include "eso/model/gpt2.hpp"
+#include "eso/model/gpt_neox.hpp"
+#include "eso/model/opt.hpp"
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_writer.hpp"
 #include "eso/model/tensor_values.hpp"
@@ -37,11 +39,36 @@ inline ModelSettings read_settings(const std::filesystem::path& folder) {
     throw input_error(folder.string(), "no such model folder");
   ModelSettings settings{{}, read_json_file(path)};
   const JsonNode config(settings.config, path);
+  const ConfigValues values(config);
   const std::string& type = config.at("model_type").string();
-  if (type != "gpt2")
-    throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type), "\"gpt2\"");
-  settings.architecture = Gpt2Settings(config).architecture();
+  if (type == "gpt2") {
+    settings.architecture = gpt2_architecture(values);
+  } else if (type == "opt") {
+    settings.architecture = opt_architecture(values);
+  } else if (type == "gpt_neox") {
+    settings.architecture = gpt_neox_architecture(values);
+  } else {
+    throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type),
+                      "\"gpt2\", \"opt\" or \"gpt_neox\"");
+  }
   return settings;
+}
+
+/// The rates of dropout that `folder/config.json` asks for while training.
+///
+/// \throws Error (input) as `read_settings`, and naming file and key for a rate that is none.
+inline DropoutRates read_dropout(const std::filesystem::path& folder) {
+  const ModelSettings settings = read_settings(folder);
+  const ConfigValues values(JsonNode(settings.config, folder / "config.json"));
+  switch (settings.architecture.family) {
+    case Family::gpt2:
+      return gpt2_dropout(values);
+    case Family::opt:
+      return opt_dropout(values);
+    case Family::gpt_neox:
+      return gpt_neox_dropout(values);
+  }
+  return {};
 }
 
 /// A model read from a Hugging Face folder.
@@ -52,10 +79,44 @@ struct LoadedModel {
   std::vector<std::string> ignored;  ///< tensors of the files that the model has no use for
 };
 
-/// The name that transformers writes for an array.
-inline std::string written_name(const Architecture&, const ArraySpec& spec) {
-  if (spec.role == Role::head) return "lm_head.weight";
-  return "transformer." + gpt2_name(spec.role, spec.layer);
+/// The names that transformers writes for the tensors of an array: one, but for OPT's queries, keys and
+/// values, each a third of the rows.
+inline std::vector<std::string> written_names(const Architecture& a, const ArraySpec& spec) {
+  if (spec.role == Role::head) return {a.family == Family::gpt_neox ? "embed_out.weight" : "lm_head.weight"};
+  switch (a.family) {
+    case Family::gpt2:
+      return {"transformer." + gpt2_name(spec.role, spec.layer)};
+    case Family::gpt_neox:
+      return {"gpt_neox." + gpt_neox_name(spec.role, spec.layer)};
+    case Family::opt:
+      break;
+  }
+  std::vector<std::string> names = opt_names(spec.role, spec.layer);
+  for (std::string& name : names) name.insert(0, "model.decoder.");
+  return names;
+}
+
+/// Another name under which files may have the tensor of this name: without the prefix of the whole model,
+/// as the model without its head is written.
+inline std::string other_name(const Architecture& a, const std::string& written) {
+  if (written == "embed_out.weight") return "lm_head.weight";
+  const std::string_view prefix = a.family == Family::gpt2  ? "transformer."
+                                  : a.family == Family::opt ? "model."
+                                                            : "gpt_neox.";
+  return written.starts_with(prefix) ? written.substr(prefix.size()) : written;
+}
+
+/// The class of transformers that computes this.
+inline const char* class_name(Family family) {
+  switch (family) {
+    case Family::gpt2:
+      return "GPT2LMHeadModel";
+    case Family::opt:
+      return "OPTForCausalLM";
+    case Family::gpt_neox:
+      return "GPTNeoXForCausalLM";
+  }
+  return "";
 }
 
 /// Numbers of all arrays together.
@@ -80,9 +141,41 @@ inline Index parameter_count(const Architecture& a) {
   return static_cast<Index>(total);
 }
 
+/// The tensor that transformers writes under this name, from the files of `folder`.
+///
+/// \throws Error (input) naming it if it is missing or has another shape.
+inline TensorView find_tensor(const WeightFiles& files, const std::filesystem::path& folder,
+                              const Architecture& a, const std::string& written,
+                              const std::vector<Index>& shape) {
+  std::optional<TensorView> tensor = files.find(written);
+  if (!tensor) tensor = files.find(other_name(a, written));
+  if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", written));
+  if (tensor->shape == shape) return std::move(*tensor);
+  throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
+                    fmt::format("({})", fmt::join(tensor->shape, ", ")),
+                    fmt::format("({})", fmt::join(shape, ", ")));
+}
+
+/// \throws Error (input) naming the tensor if any has a value that is not finite.
+template <class Scalar>
+void check_finite(const std::vector<StoredArray<Scalar>>& stored, const std::filesystem::path& folder,
+                  Threads& threads) {
+  threads.for_each(static_cast<Index>(stored.size()), [&](Index i) {
+    const auto& array = stored[static_cast<std::size_t>(i)];
+    for (std::size_t t = 0; t < array.names.size(); ++t) {
+      const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.tensor(t),
+                                                                             array.tensor_size());
+      if (values.isFinite().all()) continue;
+      throw input_error(folder.string(),
+                        fmt::format("the tensor {} has a value that is not finite", array.names[t]));
+    }
+  });
+}
+
 /// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
 /// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are
-/// copied one by one); others are converted. Names may lack the prefix `transformer.`.
+/// copied one by one); others are converted, and those of several tensors are put together. Names may lack
+/// the prefix `transformer.`, `model.` or `gpt_neox.`.
 ///
 /// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not
 /// finite.
@@ -99,43 +192,31 @@ LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_
   Architecture bounded = settings.architecture;
   bounded.layers = std::min(bounded.layers, static_cast<Index>(memory->files.names().size()) + 1);
   const std::vector<ArraySpec> specs = arrays(bounded);
-  std::vector<std::pair<std::string, TensorView>> found;
+  std::vector<StoredArray<Scalar>> stored;
+  std::vector<std::vector<TensorView>> found;
   std::set<std::string> used;
   for (const ArraySpec& spec : specs) {
-    const std::string name = written_name(settings.architecture, spec);
-    const std::string bare = spec.role == Role::head ? name : gpt2_name(spec.role, spec.layer);
-    std::optional<TensorView> tensor = memory->files.find(name);
-    used.insert(tensor ? name : bare);
-    if (!tensor) tensor = memory->files.find(bare);
-    if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", name));
-    if (tensor->shape != spec.shape) {
-      throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
-                        fmt::format("({})", fmt::join(tensor->shape, ", ")),
-                        fmt::format("({})", fmt::join(spec.shape, ", ")));
+    stored.push_back({spec, written_names(settings.architecture, spec), nullptr});
+    found.emplace_back();
+    for (const std::string& name : stored.back().names) {
+      TensorView tensor =
+          find_tensor(memory->files, folder, settings.architecture, name, stored.back().tensor_shape());
+      used.insert(tensor.name);
+      found.back().push_back(std::move(tensor));
     }
-    found.emplace_back(name, std::move(*tensor));
   }
-  std::vector<StoredArray<Scalar>> stored(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    const TensorView& tensor = found[i].second;
-    stored[i] = {specs[i], found[i].first, nullptr};
-    if (std::is_same_v<Scalar, float> && is_aligned_float32(tensor)) {
+    const TensorView& first = found[i].front();
+    if (std::is_same_v<Scalar, float> && found[i].size() == 1 && is_aligned_float32(first)) {
       // The mapping is private and writable; only the view of it is constant.
-      stored[i].value = reinterpret_cast<Scalar*>(const_cast<std::byte*>(tensor.bytes.data()));
-    } else {
-      memory->converted.emplace_back(value_count(tensor));
-      read_values(tensor, memory->converted.back().data());
-      stored[i].value = memory->converted.back().data();
+      stored[i].value = reinterpret_cast<Scalar*>(const_cast<std::byte*>(first.bytes.data()));
+      continue;
     }
+    memory->converted.emplace_back(specs[i].size());
+    stored[i].value = memory->converted.back().data();
+    for (std::size_t t = 0; t < found[i].size(); ++t) read_values(found[i][t], stored[i].tensor(t));
   }
-  threads->for_each(static_cast<Index>(specs.size()), [&](Index i) {
-    const auto& array = stored[static_cast<std::size_t>(i)];
-    const Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>> values(array.value, array.spec.size());
-    if (!values.isFinite().all()) {
-      throw input_error(folder.string(),
-                        fmt::format("the tensor {} has a value that is not finite", array.name));
-    }
-  });
+  check_finite(stored, folder, *threads);
   std::vector<std::string> ignored;
   for (const std::string& name : memory->files.names()) {
     if (!used.contains(name)) ignored.push_back(name);
@@ -168,7 +249,7 @@ Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::sha
         values(i) = static_cast<Scalar>(deviation * normal(stream, static_cast<std::uint64_t>(i)));
       }
     }
-    stored.push_back({spec, written_name(a, spec), values.data()});
+    stored.push_back({spec, written_names(a, spec), values.data()});
   }
   return Decoder<Scalar>(a, std::move(stored), memory, std::move(threads));
 }
@@ -187,7 +268,8 @@ void write_model(const std::filesystem::path& folder, const Decoder<Scalar>& dec
   config["dtype"] = type == DataType::bfloat16  ? "bfloat16"
                     : type == DataType::float64 ? "float64"
                                                 : "float32";
-  config["architectures"] = nlohmann::json::array({"GPT2LMHeadModel"});  // clang 14 leaks a plain {...} here
+  const std::string name = class_name(decoder.architecture().family);
+  config["architectures"] = nlohmann::json::array({name});  // clang 14 leaks a plain {...} here
   write_durably(folder / "config.json", config.dump(2) + "\n");
   write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);
 }

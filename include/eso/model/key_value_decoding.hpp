@@ -61,7 +61,7 @@ class KeyValueDecoding {
     RowMatrix<Scalar> x, embedded;
     model_->embed(fed, positions, x, embedded);
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
-      model_->forward_layer(weights().layers[static_cast<std::size_t>(layer)], positions, nullptr, x, saved_,
+      model_->forward_layer(weights(), layer, positions, nullptr, x, saved_,
                             [&](const Attention<Scalar>& a) { attend(layer, a); });
     }
     for (Row& row : rows_) ++row.length;
