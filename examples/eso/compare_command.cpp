@@ -35,7 +35,7 @@ std::vector<eso::Example> evaluation_examples(const CompareFlags& f, const AnyMo
                                               const eso::ByteLevelBpe& tokenizer) {
   const std::vector<std::filesystem::path> files(f.evaluation_data.begin(), f.evaluation_data.end());
   const auto texts = unless_interrupted(
-      [&] { return eso::read_examples(files, eso::format_named(f.common.format, "--format")); });
+      [&] { return eso::read_examples(files, eso::format_named(f.common.format, "--format")).examples; });
   eso::Tokenised result = eso::tokenise(texts, tokenizer, model.end_of_sequence(), f.common.max_prompt_tokens,
                                         f.common.max_response_tokens, model.context_length());
   const std::size_t dropped = result.too_long_prompts + result.beyond_context;
@@ -187,7 +187,8 @@ void check_inputs(const std::vector<ComparedArm>& arms) {
     if (models.insert(f.model).second) open_model_folder(f.backend, f.model, threads).needed_tokenizer();
     if (data.insert(fmt::format("{}\n{}", f.format, fmt::join(f.data, "\n"))).second) {
       const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
+      unless_interrupted(
+          [&] { return eso::read_examples(files, eso::format_named(f.format, "--format")).examples; });
     }
   }
 }

@@ -57,8 +57,8 @@ void check_flags(const EvalFlags& f) {
 /// The examples to answer; what is left out is told of.
 std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folder) {
   const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-  std::vector<eso::TextExample> texts =
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
+  std::vector<eso::TextExample> texts = unless_interrupted(
+      [&] { return eso::read_examples(files, eso::format_named(f.format, "--format")).examples; });
   const auto wanted = static_cast<std::size_t>(f.examples);
   if (wanted > 0 && texts.size() > wanted) texts.resize(wanted);
   eso::Tokenised result = eso::tokenise(std::span<const eso::TextExample>(texts), *folder.tokenizer,

@@ -66,8 +66,8 @@ eso::EsoLoss eso_loss(const TrainFlags& f) {
 std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
                                     const eso::ByteLevelBpe& tokenizer) {
   const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-  const std::vector<eso::TextExample> texts =
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
+  const std::vector<eso::TextExample> texts = unless_interrupted(
+      [&] { return eso::read_examples(files, eso::format_named(f.format, "--format")).examples; });
   if (f.method == "pretrain") {
     std::vector<eso::Tokens> tokens;
     for (const eso::TextExample& text : texts)

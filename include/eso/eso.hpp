@@ -18,6 +18,8 @@
 #include "eso/data/gzip.hpp"
 #include "eso/data/json_lines.hpp"
 #include "eso/data/lines.hpp"
+#include "eso/data/text_example.hpp"
+#include "eso/data/transcript.hpp"
 #include "eso/data/windows.hpp"
 
 #include "eso/text/added_tokens.hpp"
@@ -28,6 +30,7 @@
 #include "eso/text/json_file.hpp"
 #include "eso/text/nfc.hpp"
 #include "eso/text/nfc_tables.hpp"
+#include "eso/text/strip.hpp"
 #include "eso/text/tokenizer_json.hpp"
 #include "eso/text/tokenizer_source.hpp"
 #include "eso/text/unicode.hpp"

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eso/data/example.hpp"
+#include "eso/text/strip.hpp"
 
 namespace {
 
@@ -123,6 +124,29 @@ TEST_CASE("tokenise drops and counts what is too long", "[data]") {
   CHECK(kept.too_long_prompts == 1);
   CHECK(kept.beyond_context == 1);
   CHECK(kept.cut_targets == 1);
+}
+
+TEST_CASE("both responses of a pair are cut, ended and held against the context", "[data]") {
+  const auto pair = [](const std::string& prompt, const std::string& chosen, const std::string& rejected) {
+    const std::vector<eso::TextExample> texts{{.prompt = prompt,
+                                               .response = chosen,
+                                               .number = 7,
+                                               .where = "f:8",
+                                               .pair = true,
+                                               .rejected = rejected}};
+    return eso::tokenise(texts, Bytes{}, 0, 4, 3, 6);
+  };
+  const auto kept = pair("ab", "x", "wxyz");
+  REQUIRE(kept.examples.size() == 1);
+  CHECK(kept.examples[0].target == Tokens{'x', 0});
+  CHECK(kept.examples[0].rejected == Tokens{'w', 'x', 'y'});
+  CHECK(kept.examples[0].reference == "x");
+  CHECK(kept.cut_targets == 1);
+  CHECK(pair("ab", "x", "").examples[0].rejected == Tokens{0});
+  CHECK(pair("abcd", "x", "y").examples.size() == 1);
+  CHECK(pair("abcd", "x", "yz").beyond_context == 1);
+  CHECK(pair("abcd", "xy", "z").beyond_context == 1);
+  CHECK(one("ab", "x").examples[0].rejected.empty());
 }
 
 TEST_CASE("tokenise refuses an example without a prompt or a response by its place", "[data]") {

@@ -34,21 +34,22 @@ struct Folder {
   }
 };
 
-std::vector<eso::TextExample> read(const std::vector<std::filesystem::path>& files, Format format) {
-  return eso::read_examples(files, format);
+std::vector<eso::TextExample> read(const std::vector<std::filesystem::path>& files, Format format,
+                                   const eso::FormatOptions& options = {}) {
+  return eso::read_examples(files, format, options).examples;
 }
 
 /// The one example of a line.
-eso::TextExample only(const std::string& line, Format format) {
+eso::TextExample only(const std::string& line, Format format, const eso::FormatOptions& options = {}) {
   const Folder folder;
-  const auto examples = read({folder.write("one.jsonl", line + "\n")}, format);
+  const auto examples = read({folder.write("one.jsonl", line + "\n")}, format, options);
   REQUIRE(examples.size() == 1);
   return examples[0];
 }
 
-std::string failure(const std::string& line, Format format) {
+std::string failure(const std::string& line, Format format, const eso::FormatOptions& options = {}) {
   try {
-    only(line, format);
+    only(line, format, options);
   } catch (const eso::Error& error) {
     CHECK(error.fault() == eso::Fault::input);
     return error.what();
@@ -63,14 +64,16 @@ TEST_CASE("format_named knows each format and lists them for a name that it does
   CHECK(eso::format_named("xsum") == Format::xsum);
   CHECK(eso::format_named("dolly") == Format::dolly);
   CHECK(eso::format_named("self-instruct") == Format::self_instruct);
+  CHECK(eso::format_named("hh") == Format::hh);
+  CHECK(eso::format_named("preference") == Format::preference);
   CHECK(eso::format_named("prompt-response") == Format::prompt_response);
   CHECK(eso::format_named("text") == Format::text);
   CHECK_THROWS_WITH(eso::format_named("csv", "--format"),
                     "--format: unknown format, found csv, expected debsum, xsum, dolly, self-instruct, "
-                    "prompt-response, text");
+                    "hh, preference, prompt-response, text");
   CHECK_THROWS_AS(eso::format_named(""), eso::Error);
   CHECK_THROWS_AS(eso::format_named("Debsum"), eso::Error);
-  CHECK_THROWS_WITH(eso::format_named("hh", "--format"), "--format: format hh is not there yet");
+  CHECK_THROWS_WITH(eso::format_named("vicuna", "--format"), "--format: format vicuna is not there yet");
 }
 
 TEST_CASE("each format makes the published prompt and response", "[data]") {
@@ -141,6 +144,103 @@ TEST_CASE("a line that a format cannot use is refused with its place and the fie
              Contains(":1: field \"instances\" is missing"));
   CHECK_THAT(failure(R"({"instances": [{"output": "O"}]})", Format::self_instruct),
              EndsWith(":1: field \"instruction\" is missing"));
+}
+
+TEST_CASE("a preference pair is taken as it is, two different responses to one prompt", "[data]") {
+  const auto pair =
+      only(R"({"prompt": " p\n", "chosen": " good", "rejected": "bad ", "score": 1})", Format::preference);
+  CHECK(pair.prompt == " p\n");
+  CHECK(pair.response == " good");
+  CHECK(pair.rejected == "bad ");
+  CHECK(pair.pair);
+  CHECK(!only(R"({"prompt": "p", "response": "r"})", Format::prompt_response).pair);
+  CHECK(eso::holds_pairs(Format::preference));
+  CHECK(eso::holds_pairs(Format::hh));
+  CHECK(!eso::holds_pairs(Format::prompt_response));
+
+  const auto refused = [](const char* line) { return failure(line, Format::preference); };
+  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": "a"})"),
+             EndsWith(":1: \"chosen\" and \"rejected\" are the same"));
+  CHECK_THAT(refused(R"({"prompt": " \n", "chosen": "a", "rejected": "b"})"),
+             EndsWith(":1: field \"prompt\" is empty"));
+  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "", "rejected": "b"})"),
+             EndsWith(":1: field \"chosen\" is empty"));
+  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": "\u3000"})"),
+             EndsWith(":1: field \"rejected\" is empty"));
+  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a"})"), EndsWith(":1: field \"rejected\" is missing"));
+  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": ["b"]})"),
+             Contains(":1: field \"rejected\" has the wrong type, found an array"));
+}
+
+namespace {
+
+/// A line of HH-RLHF.
+std::string transcripts(const std::string& chosen, const std::string& rejected) {
+  return nlohmann::json{{"chosen", chosen}, {"rejected", rejected}}.dump();
+}
+
+const std::string turns = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: A + B?\n\nAssistant:";
+constexpr eso::FormatOptions compatible{.transcripts = eso::TranscriptSplit::dpo_compat};
+
+}  // namespace
+
+TEST_CASE("transcripts are split behind their last assistant turn", "[data]") {
+  const std::string line = transcripts(turns + " C", turns + " Who knows\n\nor cares?");
+  for (const auto& options : {eso::FormatOptions{}, compatible}) {
+    const auto pair = only(line, Format::hh, options);
+    CHECK(pair.prompt == turns);
+    CHECK(pair.response == " C");
+    CHECK(pair.rejected == " Who knows\n\nor cares?");
+    CHECK(pair.pair);
+  }
+}
+
+TEST_CASE("pairs of transcripts that are none are left out and counted, or cut as DPO's code does",
+          "[data]") {
+  const Folder folder;
+  const std::string other = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: A + C?\n\nAssistant:";
+  const auto file = folder.write(
+      "hh.jsonl", transcripts(turns + " C", other + " D") + "\n" +  // another prompt
+                      transcripts(turns + " C", turns + " D\n\nHuman: ?\n\nAssistant: E") +
+                      "\n" +                                                                // a turn more
+                      transcripts(turns + " C", "\n\nHuman: Hi\n\nAssistant: No") + "\n" +  // fewer
+                      transcripts(turns + " ", turns + " D") + "\n" +                       // nothing chosen
+                      transcripts(turns + " C", turns) + "\n" +  // nothing rejected
+                      transcripts(turns + " C", turns + " D") + "\n");
+  const std::vector files{file};
+  const auto strict = eso::read_examples(files, Format::hh);
+  REQUIRE(strict.examples.size() == 1);
+  CHECK(strict.examples[0].number == 5);
+  CHECK(strict.examples[0].where == file.string() + ":6");
+  CHECK(strict.other_prompts == 3);
+  CHECK(strict.empty_responses == 2);
+
+  const auto all = eso::read_examples(files, Format::hh, compatible);
+  REQUIRE(all.examples.size() == 6);
+  CHECK(all.other_prompts + all.empty_responses == 0);
+  for (const auto& example : all.examples) CHECK(example.prompt == turns);
+  CHECK(all.examples[0].rejected == " D");  // blindly: the prompts are equally long
+  CHECK(all.examples[1].rejected == " D\n\nHuman: ?\n\nAssistant: E");
+  CHECK(all.examples[2].rejected.empty());
+  CHECK(all.examples[3].response == " ");
+  CHECK(all.examples[4].rejected.empty());
+}
+
+TEST_CASE("transcripts without an assistant turn and pairs of the same are refused", "[data]") {
+  const std::string none = "\n\nHuman: Hi\n\nassistant: Yes", fine = turns + " C";
+  CHECK_THAT(failure(transcripts(none, fine), Format::hh), Contains(":1: \"chosen\" has no assistant turn"));
+  CHECK_THAT(failure(transcripts(fine, none), Format::hh),
+             Contains(":1: \"rejected\" has no assistant turn"));
+  CHECK_THAT(failure(transcripts("", ""), Format::hh), Contains(":1: \"chosen\" has no assistant turn"));
+  CHECK_THAT(failure(transcripts(none, fine), Format::hh, compatible),
+             Contains(":1: \"chosen\" has no assistant turn"));
+  CHECK(only(transcripts(fine, none), Format::hh, compatible).response == " C");
+  CHECK_THAT(failure(transcripts(fine, fine), Format::hh),
+             EndsWith(":1: \"chosen\" and \"rejected\" are the same"));
+  CHECK(only(transcripts(fine, fine), Format::hh, compatible).rejected == " C");
+  CHECK_THAT(failure(R"({"chosen": "\n\nAssistant: C"})", Format::hh),
+             EndsWith(":1: field \"rejected\" is missing"));
+  CHECK_THAT(failure(transcripts(turns, fine), Format::hh), EndsWith("one.jsonl: no example is left of 1"));
 }
 
 TEST_CASE("examples are numbered by their line over all files, blank lines counted", "[data]") {

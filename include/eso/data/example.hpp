@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -12,9 +13,9 @@
 #include <vector>
 
 #include "eso/batch.hpp"
-#include "eso/data/formats.hpp"
+#include "eso/data/text_example.hpp"
 #include "eso/error.hpp"
-#include "eso/text/utf8.hpp"
+#include "eso/text/strip.hpp"
 
 namespace eso {
 
@@ -28,43 +29,21 @@ struct Example {
   Tokens rejected{};        ///< of a preference pair, whose better response is `target`; else empty
 };
 
-/// `text` (UTF-8) without the white space at both ends: what Python's `str.strip` does, whose white space is
-/// `\s` and the four separators U+001C to U+001F. A malformed byte is no white space. O(stripped).
-inline std::string_view strip(std::string_view text) {
-  const auto space = [](CodePoint point) {
-    const char32_t c = point.value;
-    return point.valid && ((c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-                           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-                           c == 0x202F || c == 0x205F || c == 0x3000);
-  };
-  while (!text.empty()) {
-    const CodePoint first = decode_utf8(text, 0);
-    if (!space(first)) break;
-    text.remove_prefix(first.length);
-  }
-  while (!text.empty()) {
-    // In malformed text the code point found need not reach the end; what lies there is then no code point.
-    const std::size_t length = decode_utf8_before(text, text.size()).length;
-    if (!space(decode_utf8(text, text.size() - length))) break;
-    text.remove_suffix(length);
-  }
-  return text;
-}
-
 /// What `tokenise` made of the examples and what it had to leave out.
 struct Tokenised {
   std::vector<Example> examples;
   std::size_t too_long_prompts = 0;  ///< dropped: the prompt alone is longer than allowed
   std::size_t beyond_context = 0;    ///< dropped: prompt and target together exceed the context
-  std::size_t cut_targets = 0;       ///< kept, but the target lost tokens
+  std::size_t cut_targets = 0;       ///< kept, but a response lost tokens
 };
 
 /// Turns texts into ids: prompt and response each on its own, nothing added but `eos` behind the response.
 ///
 /// Prompts of more than `max_prompt_tokens` are dropped; responses are cut to `max_response_tokens`, and
 /// `eos` follows only where it still fits; examples that exceed `context` even so are dropped. Without `eos`
-/// none is appended. `Tokenizer` has `Tokens encode(std::string_view) const` and `std::string
-/// decode(std::span<const TokenId>, bool skip_special) const`.
+/// none is appended. Of a pair both responses are treated so, and it is the longer that must fit. `Tokenizer`
+/// has `Tokens encode(std::string_view) const` and `std::string decode(std::span<const TokenId>, bool
+/// skip_special) const`.
 ///
 /// \throws Error (input) with the example's place if a prompt or a target has no token at all.
 template <class Tokenizer>
@@ -83,13 +62,19 @@ Tokenised tokenise(std::span<const TextExample> texts, const Tokenizer& tokenize
       ++result.too_long_prompts;
       continue;
     }
-    Tokens target = tokenizer.encode(text.response);
-    const auto room = static_cast<std::size_t>(max_response_tokens);
-    const bool cut = target.size() > room;
-    if (cut) target.resize(room);
-    if (eos && target.size() < room) target.push_back(*eos);
-    if (target.empty()) throw input_error(place(text), "the response is empty");
-    if (static_cast<Index>(prompt.size() + target.size()) > context) {
+    bool cut = false;
+    const auto response = [&](const std::string& words) {
+      Tokens tokens = tokenizer.encode(words);
+      const auto room = static_cast<std::size_t>(max_response_tokens);
+      cut = cut || tokens.size() > room;
+      if (tokens.size() > room) tokens.resize(room);
+      if (eos && tokens.size() < room) tokens.push_back(*eos);
+      if (tokens.empty()) throw input_error(place(text), "the response is empty");
+      return tokens;
+    };
+    Tokens target = response(text.response);
+    Tokens rejected = text.pair ? response(text.rejected) : Tokens{};
+    if (static_cast<Index>(prompt.size() + std::max(target.size(), rejected.size())) > context) {
       ++result.beyond_context;
       continue;
     }
@@ -99,7 +84,8 @@ Tokenised tokenise(std::span<const TextExample> texts, const Tokenizer& tokenize
                                .target = std::move(target),
                                .number = text.number,
                                .prompt_text = text.prompt,
-                               .reference = std::string(strip(reference))});
+                               .reference = std::string(strip(reference)),
+                               .rejected = std::move(rejected)});
   }
   return result;
 }
