@@ -12,14 +12,17 @@
 #include "eso/threads.hpp"
 #include "eso/version.hpp"
 
+#include "eso/data/alpaca.hpp"
 #include "eso/data/batches.hpp"
 #include "eso/data/example.hpp"
 #include "eso/data/formats.hpp"
 #include "eso/data/gzip.hpp"
 #include "eso/data/json_lines.hpp"
 #include "eso/data/lines.hpp"
+#include "eso/data/split.hpp"
 #include "eso/data/text_example.hpp"
 #include "eso/data/transcript.hpp"
+#include "eso/data/vicuna.hpp"
 #include "eso/data/windows.hpp"
 
 #include "eso/text/added_tokens.hpp"

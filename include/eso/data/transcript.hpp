@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "eso/error.hpp"
+#include "eso/text/utf8.hpp"
 
 namespace eso {
 
@@ -42,7 +43,7 @@ struct TranscriptPair {
 };
 
 /// Cuts `chosen` and `rejected` by `split`. With `dpo_compat` nothing about `rejected` is looked at: it loses
-/// as many bytes as the prompt has, whatever they are.
+/// as many characters as the prompt has, whatever they are.
 ///
 /// Source: Rafailov et al. 2023, `preference_datasets.py` of their code, for `dpo_compat`; `strict` is ours.
 ///
@@ -54,8 +55,13 @@ inline TranscriptPair split_transcripts(std::string_view chosen, std::string_vie
   if (split == TranscriptSplit::strict) {
     pair.rejected = rejected.substr(response_begin(rejected, "rejected", where));
     pair.same_prompt = rejected.substr(0, rejected.size() - pair.rejected.size()) == pair.prompt;
-  } else if (rejected.size() > begin) {
-    pair.rejected = rejected.substr(begin);
+  } else {
+    std::size_t at = 0, behind = 0;
+    while (at < begin && behind < rejected.size()) {
+      at += decode_utf8(chosen, at).length;
+      behind += decode_utf8(rejected, behind).length;
+    }
+    pair.rejected = rejected.substr(behind);
   }
   return pair;
 }
