@@ -41,7 +41,7 @@ BENCHMARK(adamw)->Unit(benchmark::kMillisecond);
 
 std::vector<eso::TextExample> debsum() {
   const std::filesystem::path file = ESO_EXAMPLES_DIR "/debsum/data/train.jsonl.gz";
-  return eso::read_examples(std::vector{file}, eso::Format::debsum);
+  return eso::read_examples(std::vector{file}, eso::Format::debsum).examples;
 }
 
 void tokenizer(benchmark::State& state) {

@@ -17,9 +17,9 @@ void fine_tune(const fs::path& folder, const fs::path& data, const fs::path& out
   const auto tokenizer = eso::ByteLevelBpe::load(folder);
 
   const std::vector<fs::path> files{data};
-  const eso::Tokenised tokenised =
-      eso::tokenise(eso::read_examples(files, eso::Format::debsum), tokenizer, model.end_of_sequence(),
-                    /*max_prompt_tokens=*/128, /*max_response_tokens=*/24, model.context_length());
+  const eso::Tokenised tokenised = eso::tokenise(
+      eso::read_examples(files, eso::Format::debsum).examples, tokenizer, model.end_of_sequence(),
+      /*max_prompt_tokens=*/128, /*max_response_tokens=*/24, model.context_length());
   fmt::print("{} examples, {} prompts were too long\n", tokenised.examples.size(),
              tokenised.too_long_prompts);
 

@@ -38,7 +38,7 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
   } catch (const CLI::ParseError& error) {
     throw eso::input_error("--arm", fmt::format("{}: {}", name, what_is_wrong(error, app, "eso train")));
   }
-  for (const char* flag : {"output", "seed"}) {
+  for (const char* flag : {"output", "seed", "test-split"}) {
     if (set.given(flag)) {
       throw eso::input_error("--arm", fmt::format("{}: --{} belongs to the whole comparison", name, flag));
     }

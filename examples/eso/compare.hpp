@@ -25,6 +25,7 @@ struct CompareFlags {
   std::int64_t training_seeds = 1;
   std::vector<std::string> evaluation_data;
   std::int64_t examples = 0;
+  std::string evaluation_prompt_overflow = "truncate";
   std::vector<double> temperature = {1, 0.5, 0};
   std::vector<std::uint64_t> seeds = {10, 20, 30};
   std::vector<double> curve = {0.85, 0.7, 0.4, 0.25};

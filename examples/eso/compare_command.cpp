@@ -31,20 +31,23 @@ struct Evaluated {
   std::filesystem::path run;
 };
 
+/// The files to evaluate on: without any the test part of those that the arms train on.
+const std::vector<std::string>& evaluation_files(const CompareFlags& f) {
+  return f.evaluation_data.empty() ? f.common.data : f.evaluation_data;
+}
+
 std::vector<eso::Example> evaluation_examples(const CompareFlags& f, const AnyModel& model,
                                               const eso::ByteLevelBpe& tokenizer) {
-  const std::vector<std::filesystem::path> files(f.evaluation_data.begin(), f.evaluation_data.end());
-  const auto texts = unless_interrupted(
-      [&] { return eso::read_examples(files, eso::format_named(f.common.format, "--format")); });
-  eso::Tokenised result = eso::tokenise(texts, tokenizer, model.end_of_sequence(), f.common.max_prompt_tokens,
-                                        f.common.max_response_tokens, model.context_length());
-  const std::size_t dropped = result.too_long_prompts + result.beyond_context;
-  if (dropped > 0) say("evaluation: dropped {} examples that are too long", dropped);
-  if (f.examples > 0 && result.examples.size() > static_cast<std::size_t>(f.examples)) {
-    result.examples.resize(static_cast<std::size_t>(f.examples));
-  }
-  if (result.examples.empty()) throw eso::input_error(f.evaluation_data.front(), "no example to evaluate on");
-  return std::move(result.examples);
+  const std::vector<std::string>& files = evaluation_files(f);
+  const DataPart part = f.evaluation_data.empty() ? DataPart::testing : DataPart::all;
+  std::vector<eso::Example> examples =
+      tokenised(f.common.layout.read(files, f.common.format, part), tokenizer, model.end_of_sequence(),
+                {f.common.max_prompt_tokens, f.common.max_response_tokens, model.context_length(),
+                 f.evaluation_prompt_overflow},
+                files.front(), "evaluation: ");
+  if (f.examples > 0 && examples.size() > static_cast<std::size_t>(f.examples))
+    examples.resize(static_cast<std::size_t>(f.examples));
+  return examples;
 }
 
 /// Mean ROUGE of the first `words` words of each prompt.
@@ -106,7 +109,7 @@ Json method_record(const ComparedArm& arm, const std::vector<Evaluated>& runs, c
     }
     const std::string relative = std::filesystem::relative(run.run, directory).string();
     record["eval"].push_back({{"model", relative + "/model"},
-                              {"data", fmt::format("{}", fmt::join(f.evaluation_data, ", "))},
+                              {"data", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
                               {"examples", examples},
                               {"nll", run.nll},
                               {"results", results}});
@@ -171,7 +174,7 @@ Json settings_record(const CompareFlags& f) {
   common.output = "run";
   return {{"model", f.common.model},
           {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
-          {"evaluation", fmt::format("{}", fmt::join(f.evaluation_data, ", "))},
+          {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
           {"training_seeds", training_seeds},
           {"evaluation_seeds", f.seeds},
           {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
@@ -185,10 +188,10 @@ void check_inputs(const std::vector<ComparedArm>& arms) {
     const TrainFlags& f = arm.flags;
     const auto threads = make_threads(f.threads);
     if (models.insert(f.model).second) open_model_folder(f.backend, f.model, threads).needed_tokenizer();
-    if (data.insert(fmt::format("{}\n{}", f.format, fmt::join(f.data, "\n"))).second) {
-      const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
-    }
+    const DataFlags& l = f.layout;
+    const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", f.format, l.answers, l.xsum_template,
+                                        l.hh_split, l.test_split, fmt::join(f.data, "\n"));
+    if (data.insert(key).second) l.read(f.data, f.format, DataPart::training);
   }
 }
 
@@ -250,7 +253,9 @@ void check_compare_flags(const CompareFlags& f) {
   const std::set<std::uint64_t> distinct(f.seeds.begin(), f.seeds.end());
   if (distinct.size() < f.seeds.size()) throw eso::input_error("--seeds", "holds a seed twice");
   if (f.training_seeds < 1) throw eso::input_error("--training-seeds", "must be at least 1");
-  if (f.evaluation_data.empty()) throw eso::input_error("--evaluation-data", "is required");
+  if (f.evaluation_data.empty() && f.common.layout.test_split.empty())
+    throw eso::input_error("--evaluation-data", "is required where there is no --test-split");
+  check_overflow("--evaluation-prompt-overflow", f.evaluation_prompt_overflow);
   if (f.seeds.empty()) throw eso::input_error("--seeds", "must name at least one seed");
   if (f.temperature.empty()) throw eso::input_error("--temperature", "must name at least one temperature");
   if (f.evaluation_batch_size < 1) throw eso::input_error("--evaluation-batch-size", "must be at least 1");
@@ -285,9 +290,12 @@ Command add_compare(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   set.add("training-seeds", f.training_seeds, "runs of each arm, with the seeds from --seed on");
-  set.add("evaluation-data", f.evaluation_data, "files of examples that no arm trains on")
+  set.add("evaluation-data", f.evaluation_data,
+          "files of examples that no arm trains on; without them the examples of --test-split")
       ->expected(1, -1)
       ->delimiter('\0');
+  set.add("evaluation-prompt-overflow", f.evaluation_prompt_overflow,
+          "as --prompt-overflow, which is for training: truncate or skip");
   set.add("examples", f.examples, "evaluate on the first so many; 0: all");
   set.add("temperature", f.temperature, "decoding temperatures of the evaluation; 0: greedy");
   set.add("seeds", f.seeds, "sampling seeds of the evaluation");

@@ -6,7 +6,9 @@
 #include <set>
 #include <utility>
 
+#include "data_flags.hpp"
 #include "eso/data/formats.hpp"
+#include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
 #include "lines.hpp"
@@ -19,7 +21,8 @@ namespace {
 struct EvalFlags {
   ModelFlags model;
   std::vector<std::string> data;
-  std::string format, output, predictions;
+  std::string format, output, predictions, prompt_overflow = "truncate";
+  DataFlags layout;
   std::int64_t examples = 0, max_prompt_tokens = 512;
   EvaluationSettings settings;
 };
@@ -32,6 +35,8 @@ void check_flags(const EvalFlags& f) {
   if (eso::format_named(f.format, "--format") == eso::Format::text) {
     throw eso::input_error("--format", "has no prompts to answer", f.format);
   }
+  f.layout.check(f.format);
+  check_overflow("--prompt-overflow", f.prompt_overflow);
   check_output_file("--output", f.output);
   if (!f.predictions.empty()) {
     check_output_file("--predictions", f.predictions);
@@ -56,26 +61,22 @@ void check_flags(const EvalFlags& f) {
 
 /// The examples to answer; what is left out is told of.
 std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folder) {
-  const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-  std::vector<eso::TextExample> texts =
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
+  std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::testing);
   const auto wanted = static_cast<std::size_t>(f.examples);
   if (wanted > 0 && texts.size() > wanted) texts.resize(wanted);
-  eso::Tokenised result = eso::tokenise(std::span<const eso::TextExample>(texts), *folder.tokenizer,
-                                        std::optional(folder.model.end_of_sequence()), f.max_prompt_tokens,
-                                        f.settings.max_response_tokens, folder.model.context_length());
-  if (result.too_long_prompts > 0) {
-    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts,
-        f.max_prompt_tokens);
-  }
-  if (result.beyond_context > 0) {
-    say("dropped {} examples longer than the context of {} tokens", result.beyond_context,
-        folder.model.context_length());
-  }
-  if (result.examples.empty()) {
-    throw eso::input_error(f.data.front(), "no example is left after the limits of length");
-  }
-  return std::move(result.examples);
+  return tokenised(
+      texts, *folder.tokenizer, folder.model.end_of_sequence(),
+      {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(), f.prompt_overflow},
+      f.data.front());
+}
+
+/// Which reference texts the numbers are about; null if they stand in the data.
+nlohmann::ordered_json answers_record(const std::string& file) {
+  if (file.empty()) return nullptr;
+  const std::string bytes = eso::read_file(file);
+  eso::FileDigest digest;
+  digest.add(std::as_bytes(std::span(bytes)));
+  return {{"file", file}, {"crc32", fmt::format("{:08x}", digest.crc32)}};
 }
 
 /// A line for each response, by temperature, seed and example.
@@ -113,6 +114,7 @@ void evaluate_model(EvalFlags& flags) {
   checked_end_of_sequence(folder.model);
   folder.model.score_only(1);
   const std::vector<eso::Example> examples = read_data(flags, folder);
+  const nlohmann::ordered_json answers = answers_record(flags.layout.answers);
   const double nll = reference_nll(folder.model, examples, flags.settings.batch_size);
   const std::vector<EvaluatedTemperature> results =
       evaluate(folder.model, *folder.tokenizer, examples, flags.settings);
@@ -122,6 +124,7 @@ void evaluate_model(EvalFlags& flags) {
                                 {"nll", nll},
                                 {"results", nlohmann::ordered_json::array()}};
   for (const EvaluatedTemperature& result : results) report["results"].push_back(result.json());
+  if (!answers.is_null()) report["answers"] = answers;
   if (!flags.predictions.empty()) eso::write_durably(flags.predictions, prediction_lines(results, examples));
   constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;  // a path may be any bytes
   eso::write_durably(flags.output, report.dump(2, ' ', false, replace) + "\n");
@@ -141,13 +144,17 @@ Command add_eval(CLI::App& app) {
   FlagSet& set = *state->set;
   f.model.add_to(set);
   set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1);
-  set.add("format", f.format, "debsum, xsum, dolly, self-instruct or prompt-response");
+  set.add("format", f.format,
+          "debsum, xsum, dolly, self-instruct, vicuna, hh, preference or prompt-response");
+  f.layout.add_to(set);
   set.add("temperature", f.settings.temperatures, "one result for each; 0 is greedy");
   set.add("seeds", f.settings.seeds, "one pass over the examples for each");
   set.add("output", f.output, "file of results, JSON");
   set.add("predictions", f.predictions, "file of responses, JSON lines");
   set.add("examples", f.examples, "take the first so many lines of the data; 0: all");
-  set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
+  set.add("max-prompt-tokens", f.max_prompt_tokens, "longest prompt that is taken");
+  set.add("prompt-overflow", f.prompt_overflow,
+          "examples with a longer one: truncate cuts their input, of hh the beginning, skip drops them");
   set.add("max-response-tokens", f.settings.max_response_tokens,
           "references are cut to this, responses end there");
   set.add("batch-size", f.settings.batch_size, "prompts through the model at once");

@@ -65,9 +65,7 @@ eso::EsoLoss eso_loss(const TrainFlags& f) {
 /// The examples of a run, tokenised, with a line about those left out.
 std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
                                     const eso::ByteLevelBpe& tokenizer) {
-  const std::vector<std::filesystem::path> files(f.data.begin(), f.data.end());
-  const std::vector<eso::TextExample> texts =
-      unless_interrupted([&] { return eso::read_examples(files, eso::format_named(f.format, "--format")); });
+  const std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::training);
   if (f.method == "pretrain") {
     std::vector<eso::Tokens> tokens;
     for (const eso::TextExample& text : texts)
@@ -82,17 +80,9 @@ std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
     return eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
   }
   const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
-  eso::Tokenised result = eso::tokenise(texts, tokenizer, eos, f.max_prompt_tokens, f.max_response_tokens,
-                                        model.context_length());
-  if (result.too_long_prompts > 0)
-    say("dropped {} examples with a prompt of more than {} tokens", result.too_long_prompts,
-        f.max_prompt_tokens);
-  if (result.beyond_context > 0)
-    say("dropped {} examples longer than the context of {} tokens", result.beyond_context,
-        model.context_length());
-  if (result.examples.empty())
-    throw eso::input_error(f.data.front(), "no example is left after the limits of length");
-  return std::move(result.examples);
+  return tokenised(texts, tokenizer, eos,
+                   {f.max_prompt_tokens, f.max_response_tokens, model.context_length(), f.prompt_overflow},
+                   f.data.front());
 }
 
 /// The samples of the step's first example as lines.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data_flags.hpp"
 #include "flags.hpp"
 
 namespace eso_program {
@@ -16,6 +17,7 @@ namespace eso_program {
 struct TrainFlags {
   std::string backend = "eigen", model, format, method, output, preset = "paper";
   std::vector<std::string> data;
+  DataFlags layout;
   std::int64_t epochs = 5;
   std::string active_epochs = "last";
   double learning_rate = 1e-4;
@@ -24,6 +26,7 @@ struct TrainFlags {
   std::int64_t warmup_steps = 0;
   double weight_decay = 0.05;
   std::int64_t max_prompt_tokens = 512, max_response_tokens = 128;
+  std::string prompt_overflow = "skip";
   std::vector<double> temperatures = {0.5, 1, 1.5, 2};
   std::int64_t batch_size = 16, micro_batch_size = 0;
   double clip_norm = 1;

@@ -20,7 +20,9 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("model", f.model,
           "Hugging Face folder to start from; without weights (pretrain alone) they are random");
   set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1)->delimiter('\0');
-  set.add("format", f.format, "debsum, xsum, dolly, self-instruct, prompt-response or text");
+  set.add("format", f.format,
+          "debsum, xsum, dolly, self-instruct, vicuna, hh, preference, prompt-response or text");
+  f.layout.add_to(set);
   set.add("method", f.method, "pretrain, sft or eso");
   set.add("output", f.output, "run directory to make");
   set.add("preset", f.preset, "paper");
@@ -32,7 +34,9 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
   set.add("weight-decay", f.weight_decay, "on matrices, with sgd on everything; 0: off");
-  set.add("max-prompt-tokens", f.max_prompt_tokens, "examples with a longer prompt are dropped");
+  set.add("max-prompt-tokens", f.max_prompt_tokens, "longest prompt that is taken");
+  set.add("prompt-overflow", f.prompt_overflow,
+          "examples with a longer one: skip drops them, truncate cuts their input, of hh the beginning");
   set.add("max-response-tokens", f.max_response_tokens, "targets are cut to this, samples end there");
   set.add("temperatures", f.temperatures, "one sample a prompt at each");
   set.add("batch-size", f.batch_size, "prompts an update (pretrain: windows)");
@@ -129,6 +133,8 @@ void check_names(const TrainFlags& f) {
     throw eso::input_error("--format", fmt::format("has no prompts, which --method {} needs", f.method),
                            f.format);
   }
+  f.layout.check(f.format);
+  check_overflow("--prompt-overflow", f.prompt_overflow);
 }
 
 void check_numbers(const TrainFlags& f) {
@@ -208,10 +214,13 @@ void check_train_flags(const TrainFlags& f) {
 std::string config_of(TrainFlags flags) {
   flags.model = std::filesystem::absolute(flags.model).lexically_normal().string();
   for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
+  std::string& answers = flags.layout.answers;
+  if (!answers.empty()) answers = std::filesystem::absolute(answers).lexically_normal().string();
   flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
   check_text("--model", flags.model);
   check_text("--output", flags.output);
   for (const std::string& file : flags.data) check_text("--data", file);
+  check_text("--answers", answers);
   if (flags.threads == 0) flags.threads = processor_count();
   CLI::App app;
   FlagSet set(app);

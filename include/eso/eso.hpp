@@ -12,6 +12,7 @@
 #include "eso/threads.hpp"
 #include "eso/version.hpp"
 
+#include "eso/data/alpaca.hpp"
 #include "eso/data/batches.hpp"
 #include "eso/data/example.hpp"
 #include "eso/data/flat_json.hpp"
@@ -19,6 +20,10 @@
 #include "eso/data/gzip.hpp"
 #include "eso/data/json_lines.hpp"
 #include "eso/data/lines.hpp"
+#include "eso/data/split.hpp"
+#include "eso/data/text_example.hpp"
+#include "eso/data/transcript.hpp"
+#include "eso/data/vicuna.hpp"
 #include "eso/data/windows.hpp"
 
 #include "eso/text/added_tokens.hpp"
@@ -29,6 +34,7 @@
 #include "eso/text/json_file.hpp"
 #include "eso/text/nfc.hpp"
 #include "eso/text/nfc_tables.hpp"
+#include "eso/text/strip.hpp"
 #include "eso/text/tokenizer_json.hpp"
 #include "eso/text/tokenizer_source.hpp"
 #include "eso/text/unicode.hpp"

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eso/data/example.hpp"
+#include "eso/text/strip.hpp"
 
 namespace {
 
@@ -123,6 +124,83 @@ TEST_CASE("tokenise drops and counts what is too long", "[data]") {
   CHECK(kept.too_long_prompts == 1);
   CHECK(kept.beyond_context == 1);
   CHECK(kept.cut_targets == 1);
+}
+
+TEST_CASE("both responses of a pair are cut, ended and held against the context", "[data]") {
+  const auto pair = [](const std::string& prompt, const std::string& chosen, const std::string& rejected) {
+    const std::vector<eso::TextExample> texts{{.prompt = prompt,
+                                               .response = chosen,
+                                               .number = 7,
+                                               .where = "f:8",
+                                               .pair = true,
+                                               .rejected = rejected}};
+    return eso::tokenise(texts, Bytes{}, 0, 4, 3, 6);
+  };
+  const auto kept = pair("ab", "x", "wxyz");
+  REQUIRE(kept.examples.size() == 1);
+  CHECK(kept.examples[0].target == Tokens{'x', 0});
+  CHECK(kept.examples[0].rejected == Tokens{'w', 'x', 'y'});
+  CHECK(kept.examples[0].reference == "x");
+  CHECK(kept.cut_targets == 1);
+  CHECK(pair("ab", "x", "").examples[0].rejected == Tokens{0});
+  CHECK(pair("abcd", "x", "y").examples.size() == 1);
+  CHECK(pair("abcd", "x", "yz").beyond_context == 1);
+  CHECK(pair("abcd", "xy", "z").beyond_context == 1);
+  CHECK(one("ab", "x").examples[0].rejected.empty());
+}
+
+namespace {
+
+/// A template of two tokens around the input, which lies between its brackets, cut to 6 of the prompt in a
+/// context of 8, with 3 for the response.
+eso::Tokenised cut(const std::string& input, const std::string& response = "x", eso::Index most = 6) {
+  const std::vector<eso::TextExample> texts{
+      {.prompt = "[" + input + "]", .response = response, .input_at = 1, .input_size = input.size()}};
+  return eso::tokenise(texts, Bytes{}, 0, most, 3, 8, eso::PromptOverflow::truncate);
+}
+
+}  // namespace
+
+TEST_CASE("a prompt that is too long is cut inside its input, never in the template", "[data]") {
+  const auto whole = cut("abcd");
+  CHECK(whole.examples.at(0).prompt_text == "[abcd]");
+  CHECK(whole.cut_prompts == 0);
+  for (const std::string input : {"abcde", "abcdefghijklmnop"}) {
+    const auto shorter = cut(input);
+    REQUIRE(shorter.examples.size() == 1);
+    CHECK(shorter.examples[0].prompt_text == "[abcd]");
+    CHECK(shorter.examples[0].prompt == Bytes{}.encode("[abcd]"));
+    CHECK(shorter.cut_prompts == 1);
+    CHECK(shorter.too_long_prompts + shorter.beyond_context == 0);
+  }
+  CHECK(cut("abcd", "xy").examples.at(0).prompt_text == "[abc]");  // 5 + 3 fill the context
+  CHECK(cut("abc\u00e9f").examples.at(0).prompt_text == "[abc]");  // characters stay whole
+  CHECK(cut("ab\u00e9ef").examples.at(0).prompt_text == "[ab\u00e9]");
+  CHECK(cut("abc", "x", 3).examples.at(0).prompt_text == "[a]");
+  const auto dropped = cut("abc", "x", 2);  // nothing of the input is left
+  CHECK(dropped.examples.empty());
+  CHECK(dropped.too_long_prompts == 1);
+  CHECK(dropped.cut_prompts == 0);
+}
+
+TEST_CASE("a prompt without an input is dropped even where inputs are cut", "[data]") {
+  const std::vector<eso::TextExample> texts{{.prompt = "abcde", .response = "x"},
+                                            {.prompt = "abcd", .response = "xyz"}};
+  const auto result = eso::tokenise(texts, Bytes{}, 0, 4, 3, 6, eso::PromptOverflow::truncate);
+  CHECK(result.examples.empty());
+  CHECK(result.too_long_prompts == 1);
+  CHECK(result.beyond_context == 1);
+}
+
+TEST_CASE("of a transcript the end is kept", "[data]") {
+  const std::vector<eso::TextExample> texts{
+      {.prompt = "abcdefg", .response = "x", .pair = true, .rejected = "yz", .keep_end = true}};
+  const auto result = eso::tokenise(texts, Bytes{}, 0, 5, 3, 7, eso::PromptOverflow::truncate);
+  REQUIRE(result.examples.size() == 1);
+  CHECK(result.examples[0].prompt_text == "defg");  // 4 + 3 of the longer response fill the context
+  CHECK(result.examples[0].prompt == Bytes{}.encode("defg"));
+  CHECK(result.cut_prompts == 1);
+  CHECK(eso::tokenise(texts, Bytes{}, 0, 5, 3, 7).examples.empty());
 }
 
 TEST_CASE("tokenise refuses an example without a prompt or a response by its place", "[data]") {

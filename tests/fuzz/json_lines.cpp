@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Examples as JSON lines. The first byte of the input selects the format and the way: 0 to 5 as a stream that
-// comes in pieces, 6 to 11 as a gzip file compressed here in two members, 12 to 17 the bytes themselves as a
-// gzip file.
+// Examples as JSON lines. The first byte of the input selects the format and the way: 0 to 10 as a stream
+// that comes in pieces, 11 to 21 as a gzip file compressed here in two members, 22 to 32 the bytes themselves
+// as a gzip file. Of the eleven nine are the formats, then hh as DPO cuts it and xsum with its other
+// template.
 
 #include <zlib.h>
 
@@ -74,12 +75,35 @@ Verdict verdict_on(std::string_view line, nlohmann::json& object) {
   return brackets > 64 && depth_of(object) > 64 ? Verdict::refused : Verdict::object;
 }
 
+eso::ExampleReader reader_of(int reading) {
+  eso::FormatOptions options{.answers = {{"1", "One."}}};
+  if (reading == 9) options.transcripts = eso::TranscriptSplit::dpo_compat;
+  if (reading == 10) options.xsum = eso::XsumTemplate::tldr;
+  const eso::Format format = reading == 9    ? eso::Format::hh
+                             : reading == 10 ? eso::Format::xsum
+                                             : static_cast<eso::Format>(reading);
+  return eso::ExampleReader(format, std::move(options));
+}
+
+void check_example(const eso::TextExample& example) {
+  const std::string_view prompt = example.prompt;
+  fuzz::check(example.input_at <= prompt.size() && example.input_size <= prompt.size() - example.input_at,
+              "what may be shortened lies in the prompt");
+  for (const std::string_view text :
+       {prompt, prompt.substr(example.input_at, example.input_size), std::string_view(example.response),
+        std::string_view(example.rejected)}) {
+    fuzz::check(!eso::first_invalid_utf8(text), "every part of an example is UTF-8");
+  }
+  fuzz::check(example.pair || example.rejected.empty(), "only a pair has a rejected response");
+}
+
 /// Reads all lines and compares each with the verdict on it. Without a text only the laws of errors are
 /// checked.
-void read(eso::JsonLines lines, const std::string_view* text, eso::Format format) {
+void read(eso::JsonLines lines, const std::string_view* text, int reading) {
   std::string_view rest = text != nullptr ? *text : std::string_view();
   if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
   nlohmann::json expected;
+  eso::ExampleReader reader = reader_of(reading);
   while (true) {
     const auto more = fuzz::attempt([&] { return lines.next(); });
     Verdict verdict = Verdict::blank;
@@ -98,7 +122,8 @@ void read(eso::JsonLines lines, const std::string_view* text, eso::Format format
                   "an object is what the JSON parser says");
     }
     if (!more.value_or(false)) return;
-    fuzz::attempt([&] { return eso::text_example(lines, format); });
+    if (const auto example = fuzz::attempt([&] { return reader(lines); }); example && *example)
+      check_example(**example);
     fuzz::attempt([&] { return lines.ids("prompt"); });
   }
 }
@@ -109,18 +134,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::QuickEnough quick;
   if (size == 0) return 0;
   const std::string_view text = fuzz::text_of(data + 1, size - 1);
-  const auto format = static_cast<eso::Format>(data[0] % 6);
-  const int way = data[0] / 6 % 3;
+  const int reading = data[0] % 11, way = data[0] / 11 % 3;
   if (way == 0) {
     Pieces pieces(text);
     std::istream stream(&pieces);
-    read(eso::JsonLines(stream), &text, format);
+    read(eso::JsonLines(stream), &text, reading);
     return 0;
   }
   const std::filesystem::path path = fuzz::folder() / "lines.jsonl.gz";
   const std::size_t half = text.size() / 2;
   write_file(path,
              way == 1 ? compressed(text.substr(0, half)) + compressed(text.substr(half)) : std::string(text));
-  read(eso::JsonLines(path), way == 1 ? &text : nullptr, format);
+  read(eso::JsonLines(path), way == 1 ? &text : nullptr, reading);
   return 0;
 }

@@ -204,15 +204,18 @@ def json_lines():
         {"document": "A long text.", "summary": "Short.", "extra": [1, {"x": None}]},
         {"instruction": "Say it.", "context": "", "response": "It."},
         {"instruction": "Say it.", "instances": [{"input": "in", "output": "out"}]},
+        {"question_id": 1, "turns": ["Why?"]},
+        {"chosen": "\n\nHuman: Hi\n\nAssistant: Yes", "rejected": "\n\nHuman: Hi\n\nAssistant: No"},
+        {"prompt": "Once upon", "chosen": " a time", "rejected": " the time"},
         {"prompt": "Once upon", "response": " a time"},
         {"text": "Once upon a time"},
     ]
     lines = [json.dumps(line) for line in lines]
     good = b'{"prompt":"a","response":"b"}\n'
     texts = {
-        "blank": "\n\r\n \t\n" + lines[4] + "\n\n",
-        "carriage-return": "\r\r\n" + lines[4] + "\r\n" + lines[4] + "\r",
-        "no-last-end": lines[4] + "\n" + lines[4],
+        "blank": "\n\r\n \t\n" + lines[7] + "\n\n",
+        "carriage-return": "\r\r\n" + lines[7] + "\r\n" + lines[7] + "\r",
+        "no-last-end": lines[7] + "\n" + lines[7],
         "byte-order-mark": b"\xef\xbb\xbf" + good + b"\xef\xbb\xbf" + good,
         "not-object": good + b"[1]\n",
         "number": good + b"1",
@@ -237,11 +240,32 @@ def json_lines():
         "long": b'{"prompt":"' + b"x" * 900 + b'"}',
         "line-separator": '{"prompt":"\u2028\u2029\x85","response":"x"}',
     }
-    seeds = {f"format-{i}": bytes([i]) + line.encode() + b"\n" for i, line in enumerate(lines)}
-    seeds |= {f"format-{i}-mixed": bytes([i]) + "\n".join(lines).encode() for i in range(6)}
+    pairs = [
+        {"chosen": "\n\nHuman: Hi", "rejected": "\n\nAssistant: No"},
+        {"chosen": "\n\nAssistant: a", "rejected": "\n\nAssistant: a"},
+        {"chosen": "\n\nHuman: abc\n\nAssistant: ", "rejected": "\n\nHuman: \u00e9\u20ac\U0001f600\n\nAssistant:\u00e9"},
+        {"chosen": "\n\nHuman: \u00e9\n\nAssistant: a", "rejected": "\n\nAssistant:"},
+    ]
+    spellings = [
+        {"instruction": "a", "context": "b", "input": "c", "response": "d", "output": "e"},
+        {"instruction": "a", "input": "c", "output": "e"},
+        {"instruction": "a", "instances": [{"input": "b", "output": "c"}], "input": "b", "output": "d"},
+        {"instruction": "a", "instances": [[]], "output": " "},
+    ]
+    questions = [
+        {"question_id": 1, "text": "a", "turns": ["a"]},
+        {"question_id": 1, "turns": ["a", "b"]},
+        {"question_id": "\u00e9" * 80, "text": "a"},
+        {"question_id": 1, "text": "a"},
+    ]
+    formats = {"spelled-dolly": (2, spellings), "spelled-self-instruct": (3, spellings), "questions": (4, questions)}
+    formats |= {"pairs": (5, pairs), "pairs-dpo": (9, pairs), "same": (6, [{"prompt": "a", "chosen": "b", "rejected": "b"}])}
+    several = {name: bytes([i]) + "\n".join(map(json.dumps, group)).encode() for name, (i, group) in formats.items()}
+    seeds = several | {f"format-{i}": bytes([i]) + line.encode() + b"\n" for i, line in enumerate(lines)}
+    seeds |= {f"format-{i}-mixed": bytes([i]) + "\n".join(lines).encode() for i in range(11)}
     for name, text in texts.items():
-        seeds[name] = bytes([4]) + (text if isinstance(text, bytes) else text.encode())
-    seeds |= {"zipped-" + name: bytes([10]) + seeds[name][1:] for name in ("blank", "byte-order-mark", "zero-byte")}
+        seeds[name] = bytes([7]) + (text if isinstance(text, bytes) else text.encode())
+    seeds |= {"zipped-" + name: bytes([18]) + seeds[name][1:] for name in ("blank", "byte-order-mark", "zero-byte")}
 
     whole = gzip.compress(good * 3, mtime=0)
     broken_sum = whole[:-8] + bytes(4) + whole[-4:]
@@ -265,7 +289,7 @@ def json_lines():
         "reserved-flags": whole[:3] + b"\xe0" + whole[4:],
         "stored": gzip.compress(good, 0, mtime=0),
     }
-    return seeds | {"gzip-" + name: bytes([16]) + content for name, content in raw.items()}
+    return seeds | {"gzip-" + name: bytes([29]) + content for name, content in raw.items()}
 
 
 def tokenizer():

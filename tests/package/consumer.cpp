@@ -9,7 +9,8 @@
 int main() {
   std::istringstream text("{\"prompt\": \"a\", \"response\": \"b\"}");
   eso::JsonLines lines(text);
-  if (!lines.next() || eso::text_example(lines, eso::Format::prompt_response).response != "b") return 1;
+  eso::ExampleReader reader(eso::Format::prompt_response);
+  if (!lines.next() || reader(lines)->response != "b") return 1;
   eso::Threads threads(2);
   eso::FileDigest digest;
   digest.add(std::as_bytes(std::span("abc", 3)));

@@ -85,7 +85,7 @@ TEST_CASE("train refuses methods, backends, presets and formats that are not the
     r.refuse({"--backend", backend}, {"--backend", backend});
   for (const char* preset : {"authors-code", "literal", "recommended", "best"})
     r.refuse({"--preset", preset}, {"--preset", preset});
-  for (const char* format : {"vicuna", "hh", "preference", "alpaca"})
+  for (const char* format : {"alpaca", "HH"})
     r.refuse({"--format", format}, {"--format", format});
   r.refuse({"--reward", "model:" + golden_model("plain")}, {"--reward", "model:"});
   r.refuse({"--reward", "bleu"}, {"--reward", "bleu"});

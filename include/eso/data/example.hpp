@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -12,8 +13,9 @@
 #include <vector>
 
 #include "eso/batch.hpp"
-#include "eso/data/formats.hpp"
+#include "eso/data/text_example.hpp"
 #include "eso/error.hpp"
+#include "eso/text/strip.hpp"
 #include "eso/text/utf8.hpp"
 
 namespace eso {
@@ -28,78 +30,121 @@ struct Example {
   Tokens rejected{};        ///< of a preference pair, whose better response is `target`; else empty
 };
 
-/// `text` (UTF-8) without the white space at both ends: what Python's `str.strip` does, whose white space is
-/// `\s` and the four separators U+001C to U+001F. A malformed byte is no white space. O(stripped).
-inline std::string_view strip(std::string_view text) {
-  const auto space = [](CodePoint point) {
-    const char32_t c = point.value;
-    return point.valid && ((c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-                           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-                           c == 0x202F || c == 0x205F || c == 0x3000);
-  };
-  while (!text.empty()) {
-    const CodePoint first = decode_utf8(text, 0);
-    if (!space(first)) break;
-    text.remove_prefix(first.length);
-  }
-  while (!text.empty()) {
-    // In malformed text the code point found need not reach the end; what lies there is then no code point.
-    const std::size_t length = decode_utf8_before(text, text.size()).length;
-    if (!space(decode_utf8(text, text.size() - length))) break;
-    text.remove_suffix(length);
-  }
-  return text;
-}
+/// What becomes of an example whose prompt is too long, or too long for the context with its response.
+enum class PromptOverflow {
+  skip,      ///< it is dropped: training
+  truncate,  ///< its input is cut where there is one, never the template around it: evaluation
+};
 
 /// What `tokenise` made of the examples and what it had to leave out.
 struct Tokenised {
   std::vector<Example> examples;
   std::size_t too_long_prompts = 0;  ///< dropped: the prompt alone is longer than allowed
   std::size_t beyond_context = 0;    ///< dropped: prompt and target together exceed the context
-  std::size_t cut_targets = 0;       ///< kept, but the target lost tokens
+  std::size_t cut_prompts = 0;       ///< kept, but the prompt lost tokens
+  std::size_t cut_targets = 0;       ///< kept, but a response lost tokens
 };
+
+/// A prompt as text and as ids.
+struct TokenisedPrompt {
+  Tokens tokens;
+  std::string text;
+};
+
+/// The prompt of `text`, whose ids are `tokens`, cut to at most `limit` of them: the longest beginning of its
+/// input that a bisection over characters finds to fit between what surrounds it, or, if its end is to be
+/// kept, its last ids. Nothing if that leaves no input. O(tokens x log characters).
+///
+/// Source: the last ids are kept as in the code of DPO ("keep_end").
+template <class Tokenizer>
+std::optional<TokenisedPrompt> cut_prompt(const TextExample& text, Tokens tokens, const Tokenizer& tokenizer,
+                                          Index limit) {
+  if (limit < 1) return std::nullopt;
+  if (text.keep_end) {
+    const Index surplus = std::max<Index>(static_cast<Index>(tokens.size()) - limit, 0);
+    tokens.erase(tokens.begin(), tokens.begin() + surplus);
+    std::string words = tokenizer.decode(std::span<const TokenId>(tokens), false);
+    return TokenisedPrompt{std::move(tokens), std::move(words)};
+  }
+  const std::string_view prompt = text.prompt, input = prompt.substr(text.input_at, text.input_size);
+  std::vector<std::size_t> ends{0};  // of each character of the input
+  while (ends.back() < input.size()) ends.push_back(ends.back() + decode_utf8(input, ends.back()).length);
+  std::optional<TokenisedPrompt> best;
+  for (std::size_t fits = 0, over = ends.size(); over - fits > 1;) {
+    const std::size_t middle = fits + (over - fits) / 2;
+    std::string words(prompt.substr(0, text.input_at + ends[middle]));
+    words += prompt.substr(text.input_at + text.input_size);
+    Tokens ids = tokenizer.encode(words);
+    if (static_cast<Index>(ids.size()) > limit) {
+      over = middle;
+      continue;
+    }
+    fits = middle;
+    best = {std::move(ids), std::move(words)};
+  }
+  return best;
+}
 
 /// Turns texts into ids: prompt and response each on its own, nothing added but `eos` behind the response.
 ///
-/// Prompts of more than `max_prompt_tokens` are dropped; responses are cut to `max_response_tokens`, and
-/// `eos` follows only where it still fits; examples that exceed `context` even so are dropped. Without `eos`
-/// none is appended. `Tokenizer` has `Tokens encode(std::string_view) const` and `std::string
-/// decode(std::span<const TokenId>, bool skip_special) const`.
+/// Responses are cut to `max_response_tokens`, and `eos` follows only where it still fits; without `eos` none
+/// is appended. Of a pair both responses are treated so. Examples with a prompt of more than
+/// `max_prompt_tokens`, and those that exceed `context` with the longer response, are dropped unless
+/// `overflow` says to cut and `cut_prompt` can. `Tokenizer` has `Tokens encode(std::string_view) const` and
+/// `std::string decode(std::span<const TokenId>, bool skip_special) const`.
 ///
 /// \throws Error (input) with the example's place if a prompt or a target has no token at all.
 template <class Tokenizer>
 Tokenised tokenise(std::span<const TextExample> texts, const Tokenizer& tokenizer, std::optional<TokenId> eos,
-                   Index max_prompt_tokens, Index max_response_tokens, Index context) {
+                   Index max_prompt_tokens, Index max_response_tokens, Index context,
+                   PromptOverflow overflow = PromptOverflow::skip) {
   require(max_prompt_tokens >= 1, "tokenise", "max_prompt_tokens must be at least 1");
   require(max_response_tokens >= 1, "tokenise", "max_response_tokens must be at least 1");
-  const auto place = [](const TextExample& text) {
-    return text.where.empty() ? fmt::format("example {}", text.number) : text.where;
-  };
+  const auto room = static_cast<std::size_t>(max_response_tokens);
   Tokenised result;
   for (const TextExample& text : texts) {
-    Tokens prompt = tokenizer.encode(text.prompt);
-    if (prompt.empty()) throw input_error(place(text), "the prompt is empty");
-    if (static_cast<Index>(prompt.size()) > max_prompt_tokens) {
+    const auto refuse = [&](std::string_view what) {
+      return input_error(text.where.empty() ? fmt::format("example {}", text.number) : text.where,
+                         std::string(what));
+    };
+    bool cut = false;
+    const auto response = [&](const std::string& words) {
+      Tokens tokens = tokenizer.encode(words);
+      cut = cut || tokens.size() > room;
+      if (tokens.size() > room) tokens.resize(room);
+      if (eos && tokens.size() < room) tokens.push_back(*eos);
+      if (tokens.empty()) throw refuse("the response is empty");
+      return tokens;
+    };
+    TokenisedPrompt prompt{tokenizer.encode(text.prompt), text.prompt};
+    if (prompt.tokens.empty()) throw refuse("the prompt is empty");
+    const auto size = static_cast<Index>(prompt.tokens.size());
+    if (size > max_prompt_tokens && overflow == PromptOverflow::skip) {
       ++result.too_long_prompts;
       continue;
     }
-    Tokens target = tokenizer.encode(text.response);
-    const auto room = static_cast<std::size_t>(max_response_tokens);
-    const bool cut = target.size() > room;
-    if (cut) target.resize(room);
-    if (eos && target.size() < room) target.push_back(*eos);
-    if (target.empty()) throw input_error(place(text), "the response is empty");
-    if (static_cast<Index>(prompt.size() + target.size()) > context) {
-      ++result.beyond_context;
-      continue;
+    Tokens target = response(text.response), rejected = text.pair ? response(text.rejected) : Tokens{};
+    const Index left = context - static_cast<Index>(std::max(target.size(), rejected.size()));
+    if (size > std::min(max_prompt_tokens, left)) {
+      std::optional<TokenisedPrompt> shorter;
+      if (overflow == PromptOverflow::truncate) {
+        shorter = cut_prompt(text, std::move(prompt.tokens), tokenizer, std::min(max_prompt_tokens, left));
+      }
+      if (!shorter) {
+        ++(size > max_prompt_tokens ? result.too_long_prompts : result.beyond_context);
+        continue;
+      }
+      prompt = std::move(*shorter);
+      ++result.cut_prompts;
     }
     result.cut_targets += cut ? 1 : 0;
     const std::string reference = tokenizer.decode(std::span<const TokenId>(target), true);
-    result.examples.push_back({.prompt = std::move(prompt),
+    result.examples.push_back({.prompt = std::move(prompt.tokens),
                                .target = std::move(target),
                                .number = text.number,
-                               .prompt_text = text.prompt,
-                               .reference = std::string(strip(reference))});
+                               .prompt_text = std::move(prompt.text),
+                               .reference = std::string(strip(reference)),
+                               .rejected = std::move(rejected)});
   }
   return result;
 }
