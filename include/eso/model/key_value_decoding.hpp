@@ -110,8 +110,7 @@ class KeyValueDecoding {
       const bool last = model_->last(layer);
       const std::vector<Index>* rows = last ? &packing.head_rows : nullptr;
       model_->forward_layer(
-          weights().layers[static_cast<std::size_t>(layer)], packing.positions, rows, x, saved_,
-          [&](const Attention<Scalar>& a) {
+          weights(), layer, packing.positions, rows, x, saved_, [&](const Attention<Scalar>& a) {
             a.forward(packing, last, saved_.qkv, saved_.attended, saved_.log_sum, *model_->threads_);
             take_columns(
                 a, [&](Index h) { return a.key_column(h); }, prefix->keys[static_cast<std::size_t>(layer)]);
