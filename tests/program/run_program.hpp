@@ -78,7 +78,7 @@ inline std::string golden_model(const std::string& name) {
   return std::string(ESO_TEST_DIR) + (other ? "/golden/" : "/golden/gpt2/") + name;
 }
 
-inline const std::vector<std::string> golden_models{
+inline const std::vector<std::string> models_of_all_families{
     "plain", "untied", "general", "opt/before", "opt/after", "gpt_neox/parallel", "gpt_neox/sequential"};
 
 /// What transformers computes with each of them.

@@ -70,7 +70,7 @@ TEST_CASE("dropout changes the step and not what is sampled before it") {
   CHECK(metrics_of(with).at(0).at("loss") != metrics_of(without).at(0).at("loss"));
 }
 
-TEST_CASE("--dropout config takes the rates of config.json") {
+TEST_CASE("eso train --dropout config takes the rates of config.json") {
   const Runs runs;
   const Words sft = Runs::small() + Words{"--method", "sft", "--max-steps", "2", "--learning-rate", "0.01"};
   const auto weights = [&](const std::string& name, const fs::path& model, const Words& more) {

@@ -144,7 +144,7 @@ TEST_CASE("a config file may hold any flag of train, words and numbers and lists
 
 TEST_CASE("the trained model loads again, goes on training and is float32 under the usual names") {
   const Runs runs;
-  for (const std::string& source : golden_models) {
+  for (const std::string& source : models_of_all_families) {
     INFO(source);
     std::string name = source;
     std::replace(name.begin(), name.end(), '/', '-');
