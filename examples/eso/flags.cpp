@@ -28,6 +28,13 @@ void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
   }
 }
 
+void FlagSet::set(const std::string& name, const std::string& value) {
+  const auto flag = std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == name; });
+  eso::require(flag != flags_.end(), "FlagSet::set", "no flag of this name");
+  const toml::table table = toml::parse("value = " + value);
+  flag->read(*table.get("value"), name);
+}
+
 std::string FlagSet::written(const std::string& value) {
   std::string text = "\"";
   for (const char c : value) {

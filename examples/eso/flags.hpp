@@ -79,6 +79,9 @@ class FlagSet {
     return false;
   }
 
+  /// Gives a flag a value that is written as in TOML; it does not count as given.
+  void set(const std::string& name, const std::string& value);
+
   /// The first flag that was given nowhere, if there is one.
   std::optional<std::string> missing() const {
     for (const Flag& flag : flags_) {

@@ -5,14 +5,11 @@
 
 #include <algorithm>
 #include <csignal>
-#include <map>
+#include <optional>
 
 #include "backend.hpp"
 #include "eso/data/formats.hpp"
 #include "eso/data/windows.hpp"
-#include "eso/loss/combined.hpp"
-#include "eso/loss/eso.hpp"
-#include "eso/loss/sft.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/optim/adamw.hpp"
 #include "eso/optim/sgd.hpp"
@@ -20,47 +17,16 @@
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
 #include "lines.hpp"
+#include "methods.hpp"
 #include "model_folder.hpp"
 #include "program.hpp"
 #include "progress.hpp"
+#include "reference.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
 
 namespace eso_program {
 namespace {
-
-template <class Value>
-Value named(const std::map<std::string, Value>& values, const std::string& name) {
-  return values.at(name);  // check_train_flags saw that it is there
-}
-
-eso::SftLoss sft_loss(const TrainFlags& f) {
-  return {.reduction = named<eso::SftReduction>(
-              {{"token-mean", eso::SftReduction::token_mean},
-               {"sequence-sum-prompt-mean", eso::SftReduction::sequence_sum_prompt_mean},
-               {"sequence-mean", eso::SftReduction::sequence_mean}},
-              f.sft_reduction)};
-}
-
-eso::EsoLoss eso_loss(const TrainFlags& f) {
-  eso::EsoLoss loss;
-  loss.baseline = named<eso::Baseline>({{"mean", eso::Baseline::mean},
-                                        {"leave-one-out", eso::Baseline::leave_one_out},
-                                        {"greedy", eso::Baseline::greedy}},
-                                       f.eso_baseline);
-  loss.advantage_norm = f.eso_advantage_norm == "std" ? eso::AdvantageNorm::std : eso::AdvantageNorm::none;
-  loss.token_reduce = f.eso_token_reduce == "sum" ? eso::TokenReduce::sum : eso::TokenReduce::mean_seq;
-  loss.sample_reduce = f.eso_sample_reduce == "sum" ? eso::SampleReduce::sum : eso::SampleReduce::mean;
-  loss.batch_reduce = named<eso::BatchReduce>({{"mean", eso::BatchReduce::mean},
-                                               {"sum", eso::BatchReduce::sum},
-                                               {"mean-kept", eso::BatchReduce::mean_kept},
-                                               {"sum-if-any-above", eso::BatchReduce::sum_if_any_above}},
-                                              f.eso_batch_reduce);
-  loss.min_mean_reward = f.eso_min_mean_reward;
-  loss.include_eos = f.eso_include_eos;
-  loss.sigma = f.eso_sigma;
-  return loss;
-}
 
 /// The examples of a run, tokenised, with a line about those left out.
 std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
@@ -125,6 +91,7 @@ std::string digest(const std::vector<eso::Example>& examples) {
 /// Everything of a run that does not depend on its loss.
 struct RunState {
   const TrainFlags& flags;
+  const Method& method;
   const TrainHooks& hooks;
   const AnyModel& model;
   const eso::ByteLevelBpe& tokenizer;
@@ -134,10 +101,11 @@ struct RunState {
 };
 
 void write_records(const RunState& run, const eso::Step& step) {
+  const eso::RecordStyle style = method_records(run.method, run.flags);
   const auto due = [&](std::int64_t every) { return every > 0 && step.number % every == 0; };
-  if (due(run.flags.log_every)) run.directory.add_metrics(eso::metrics_record(step));
+  if (due(run.flags.log_every)) run.directory.add_metrics(eso::metrics_record(step, style));
   if (!due(run.flags.log_completions)) return;
-  for (const auto& record : eso::completion_records(step, run.tokenizer))
+  for (const auto& record : eso::completion_records(step, run.tokenizer, style))
     run.directory.add_completion(record);
 }
 
@@ -149,8 +117,9 @@ void say_if_never_on(const RunState& run, const Trainer& trainer) {
   for (std::int64_t epoch = 0; epoch < run.flags.epochs && epoch * in_epoch < steps; ++epoch) {
     if (trainer.active_epochs(epoch, run.flags.epochs)) return;
   }
-  say("{}ESO is never on: --active-epochs {} of {}, and the run ends after step {} in epoch {}",
-      run.hooks.title, run.flags.active_epochs, run.flags.epochs, steps, (steps - 1) / in_epoch + 1);
+  say("{}{} is never on: --active-epochs {} of {}, and the run ends after step {} in epoch {}",
+      run.hooks.title, run.method.title, run.flags.active_epochs, run.flags.epochs, steps,
+      (steps - 1) / in_epoch + 1);
 }
 
 /// Steps the trainer to its end, with records, checkpoints and progress.
@@ -163,7 +132,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
   };
-  if (run.flags.method == "eso") say_if_never_on(run, trainer);
+  if (run.method.samples) say_if_never_on(run, trainer);
   trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
   std::int64_t saved = -1, recorded = trainer.steps_done, skipped = 0;
@@ -216,12 +185,14 @@ void run_steps(const RunState& run, Trainer& trainer) {
 }
 
 template <class Trainer>
-void configure(const TrainFlags& f, Trainer& trainer) {
+void configure(const TrainFlags& f, const Method& method, Trainer& trainer) {
   trainer.epochs = f.epochs;
   trainer.batch_size = f.batch_size;
   trainer.micro_batch_size = f.micro_batch_size;
-  trainer.active_epochs =
-      f.method == "eso" ? eso::active_epochs_named(f.active_epochs) : eso::ActiveEpochs::never();
+  trainer.active_epochs = method.samples ? eso::active_epochs_named(f.active_epochs)
+                          : method.pairs ? eso::active_epochs_named("all")
+                                         : eso::ActiveEpochs::never();
+  trainer.pairs = method.pairs;
   trainer.schedule = {.kind = f.schedule == "cosine"   ? eso::ScheduleKind::cosine
                               : f.schedule == "linear" ? eso::ScheduleKind::linear
                                                        : eso::ScheduleKind::constant,
@@ -237,7 +208,7 @@ void configure(const TrainFlags& f, Trainer& trainer) {
 /// Restores the newest checkpoint, if any, and runs to the end.
 template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
-  configure(run.flags, trainer);
+  configure(run.flags, run.method, trainer);
   const auto same_data = [&](const nlohmann::json& counters) {
     const std::string found = digest(run.examples),
                       expected = counters.at("data").template get<std::string>();
@@ -261,17 +232,21 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
 template <class Optimizer>
 std::int64_t run_method(const RunState& run, AnyModel& model, Optimizer optimizer) {
   const TrainFlags& f = run.flags;
-  if (f.method != "eso")
-    return run_trainer(run, model, eso::Trainer(model, sft_loss(f), std::move(optimizer)));
-  eso::Temperatures sampler(f.temperatures);
-  sampler.max_tokens = f.max_response_tokens;
-  sampler.greedy = f.eso_baseline == "greedy";
+  AnyLoss loss = run.method.loss(f);
+  if (!run.method.samples) {
+    eso::Trainer trainer(model, std::move(loss), std::move(optimizer));
+    std::optional<ReferenceLogProbs> reference;
+    if (run.method.pairs && !f.dpo_reference_free) {
+      reference.emplace(f, model);
+      trainer.prepare = [&](eso::Batch& batch) { reference->fill(batch); };
+    }
+    return run_trainer(run, model, std::move(trainer));
+  }
+  eso::Temperatures sampler = method_sampler(run.method, f);
   sampler.between = check_signals;
   const eso::RougeReward<eso::ByteLevelBpe> reward{&run.tokenizer, *eso::rouge_variant(f.reward)};
-  return run_trainer(
-      run, model,
-      eso::Trainer(model, std::move(sampler), reward, eso::Combined{sft_loss(f), f.eso_lambda, eso_loss(f)},
-                   std::move(optimizer)));
+  return run_trainer(run, model,
+                     eso::Trainer(model, std::move(sampler), reward, std::move(loss), std::move(optimizer)));
 }
 
 /// A model that diverged is no result; its last checkpoints are there.
@@ -318,7 +293,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
   RunDirectory directory = open();
   TrainResult result;
-  const RunState run{f, hooks, model, tokenizer, examples, directory, result};
+  const RunState run{f, method_named(f.method), hooks, model, tokenizer, examples, directory, result};
   if (f.optimizer == "sgd") {
     result.steps = run_method(run, model, eso::Sgd{.weight_decay = f.weight_decay, .threads = threads.get()});
   } else {

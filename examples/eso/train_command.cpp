@@ -2,13 +2,15 @@
 #include <memory>
 
 #include "model_flags.hpp"
+#include "presets.hpp"
 #include "program.hpp"
 #include "train.hpp"
 
 namespace eso_program {
 
 Command add_train(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("train", "trains a model: pretraining, SFT, or SFT with ESO");
+  CLI::App* command = app.add_subcommand(
+      "train", "trains a model: pretraining, SFT, SFT with ESO, Unlike, DRL or RRHF, or DPO");
   struct State {
     TrainFlags flags;
     std::string resumed;
@@ -22,6 +24,7 @@ Command add_train(CLI::App& app) {
     catch_signals();
     if (command->count("--resume") == 0) {
       state->set->read_config();
+      apply_preset(*state->set, state->flags.preset);
       train(state->flags);
       return;
     }

@@ -5,11 +5,14 @@
 #include <system_error>
 #include <utility>
 
+#include "checks.hpp"
 #include "eso/data/formats.hpp"
 #include "eso/optim/schedule.hpp"
 #include "eso/reward/rouge.hpp"
 #include "eso/text/utf8.hpp"
 #include "eso/train/active_epochs.hpp"
+#include "methods.hpp"
+#include "presets.hpp"
 #include "program.hpp"
 #include "train.hpp"
 
@@ -23,9 +26,9 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("format", f.format,
           "debsum, xsum, dolly, self-instruct, vicuna, hh, preference, prompt-response or text");
   f.layout.add_to(set);
-  set.add("method", f.method, "pretrain, sft or eso");
+  set.add("method", f.method, "pretrain, sft, eso, unlike, drl, rrhf or dpo");
   set.add("output", f.output, "run directory to make");
-  set.add("preset", f.preset, "paper");
+  set.add("preset", f.preset, "paper, authors-code, literal or recommended: the defaults of the other flags");
   set.add("epochs", f.epochs, "passes over the data");
   set.add("active-epochs", f.active_epochs,
           "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
@@ -62,47 +65,10 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("dropout", f.dropout, "share of units dropped while training, or config: as config.json says");
   set.add("reward", f.reward, "rouge1, rouge2 or rougeL: F1 in [0, 1] with stemmer");
   set.add("window-tokens", f.window_tokens, "pretrain: tokens a window; 0: the context");
-  set.add("sft-reduction", f.sft_reduction, "token-mean, sequence-sum-prompt-mean or sequence-mean");
-  set.add("eso-lambda", f.eso_lambda, "weight of the ESO part");
-  set.add("eso-baseline", f.eso_baseline, "mean, leave-one-out or greedy");
-  set.add("eso-advantage-norm", f.eso_advantage_norm, "none or std");
-  set.add("eso-token-reduce", f.eso_token_reduce, "sum or mean-seq");
-  set.add("eso-sample-reduce", f.eso_sample_reduce, "sum or mean");
-  set.add("eso-batch-reduce", f.eso_batch_reduce, "mean, sum, mean-kept or sum-if-any-above");
-  set.add("eso-min-mean-reward", f.eso_min_mean_reward,
-          "reward above which a prompt is kept by the last two");
-  set.add("eso-include-eos", f.eso_include_eos,
-          "the end of sequence counts in the log-probability: true or false");
-  set.add("eso-sigma", f.eso_sigma, "divides the ESO part");
+  add_method_flags(set, f);
 }
 
 namespace {
-
-void one_of(const char* flag, const std::string& value, std::initializer_list<std::string_view> allowed,
-            std::initializer_list<std::string_view> later = {}) {
-  for (const std::string_view name : later) {
-    if (value == name)
-      throw eso::input_error(flag, fmt::format("{} is not there yet", value), {},
-                             fmt::format("{}", fmt::join(allowed, ", ")));
-  }
-  for (const std::string_view name : allowed) {
-    if (value == name) return;
-  }
-  throw eso::input_error(flag, value.empty() ? "is required" : "unknown", value,
-                         fmt::format("{}", fmt::join(allowed, ", ")));
-}
-
-void at_least(const char* flag, std::int64_t value, std::int64_t least) {
-  if (value < least)
-    throw eso::input_error(flag, "is too small", fmt::format("{}", value), fmt::format("at least {}", least));
-}
-
-void not_negative(const char* flag, double value) {
-  if (!(value >= 0) || !std::isfinite(value)) {
-    throw eso::input_error(flag, "is out of range", fmt::format("{}", value),
-                           "a finite number of at least 0");
-  }
-}
 
 /// The flags are written into config.toml, which is UTF-8.
 void check_text(const char* flag, const std::string& path) {
@@ -111,9 +77,8 @@ void check_text(const char* flag, const std::string& path) {
 
 void check_names(const TrainFlags& f) {
   one_of("--backend", f.backend, {"eigen"}, {"torch", "ggml"});
-  one_of("--method", f.method, {"pretrain", "sft", "eso"},
-         {"unlike", "drl", "rrhf", "dpo", "ppo", "reward-model", "nes"});
-  one_of("--preset", f.preset, {"paper"}, {"authors-code", "literal", "recommended"});
+  method_named(f.method);
+  check_preset(f.preset);
   one_of("--schedule", f.schedule, {"cosine", "linear", "constant"});
   one_of("--optimizer", f.optimizer, {"adamw", "sgd"});
   one_of("--precision", f.precision, {"float32"}, {"bfloat16"});
@@ -122,12 +87,6 @@ void check_names(const TrainFlags& f) {
     throw eso::input_error("--reward", "a model as reward is not there yet", f.reward,
                            "rouge1, rouge2, rougeL");
   one_of("--reward", f.reward, {"rouge1", "rouge2", "rougeL"});
-  one_of("--sft-reduction", f.sft_reduction, {"token-mean", "sequence-sum-prompt-mean", "sequence-mean"});
-  one_of("--eso-baseline", f.eso_baseline, {"mean", "leave-one-out", "greedy"});
-  one_of("--eso-advantage-norm", f.eso_advantage_norm, {"none", "std"});
-  one_of("--eso-token-reduce", f.eso_token_reduce, {"sum", "mean-seq"});
-  one_of("--eso-sample-reduce", f.eso_sample_reduce, {"sum", "mean"});
-  one_of("--eso-batch-reduce", f.eso_batch_reduce, {"mean", "sum", "mean-kept", "sum-if-any-above"});
   if (f.format.empty()) throw eso::input_error("--format", "is required");
   if (eso::format_named(f.format, "--format") == eso::Format::text && f.method != "pretrain") {
     throw eso::input_error("--format", fmt::format("has no prompts, which --method {} needs", f.method),
@@ -169,10 +128,6 @@ void check_numbers(const TrainFlags& f) {
     throw eso::input_error("--adam-beta2", "is out of range", fmt::format("{}", f.adam_beta2), "below 1");
   if (!(static_cast<float>(f.adam_epsilon) > 0) || !std::isfinite(f.adam_epsilon))
     throw eso::input_error("--adam-epsilon", "is out of range", fmt::format("{}", f.adam_epsilon), "above 0");
-  if (!std::isfinite(f.eso_lambda)) throw eso::input_error("--eso-lambda", "is not finite");
-  if (std::isnan(f.eso_min_mean_reward)) throw eso::input_error("--eso-min-mean-reward", "is no number");
-  if (!(f.eso_sigma > 0) || !std::isfinite(f.eso_sigma))
-    throw eso::input_error("--eso-sigma", "is out of range", fmt::format("{}", f.eso_sigma), "above 0");
   for (const double t : f.temperatures) not_negative("--temperatures", t);
 }
 
@@ -196,13 +151,7 @@ void check_train_flags(const TrainFlags& f) {
     throw eso::input_error("--active-epochs", "begins after the last epoch", f.active_epochs,
                            fmt::format("at most from:{}", f.epochs));
   }
-  if (f.method == "eso") {
-    const std::size_t least = f.eso_baseline == "leave-one-out" || f.eso_advantage_norm == "std" ? 2 : 1;
-    if (f.temperatures.size() < least) {
-      throw eso::input_error("--temperatures", "too few samples a prompt for this baseline",
-                             fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
-    }
-  }
+  check_method_flags(f);
   if (f.model.empty()) throw eso::input_error("--model", "is required");
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   for (const std::string& file : f.data) {
@@ -216,6 +165,9 @@ std::string config_of(TrainFlags flags) {
   for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
   std::string& answers = flags.layout.answers;
   if (!answers.empty()) answers = std::filesystem::absolute(answers).lexically_normal().string();
+  std::string& reference = flags.dpo_reference;
+  if (!reference.empty()) reference = std::filesystem::absolute(reference).lexically_normal().string();
+  check_text("--dpo-reference", reference);
   flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
   check_text("--model", flags.model);
   check_text("--output", flags.output);

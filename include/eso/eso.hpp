@@ -74,9 +74,13 @@
 #include "eso/model/weight_files.hpp"
 
 #include "eso/loss/combined.hpp"
+#include "eso/loss/dpo.hpp"
+#include "eso/loss/drl.hpp"
 #include "eso/loss/eso.hpp"
+#include "eso/loss/rrhf.hpp"
 #include "eso/loss/sft.hpp"
 #include "eso/loss/totals.hpp"
+#include "eso/loss/unlike.hpp"
 
 #include "eso/optim/adamw.hpp"
 #include "eso/optim/blocks.hpp"

@@ -127,6 +127,11 @@ TEST_CASE("each format makes the published prompt and response", "[data]") {
 TEST_CASE("a line that a format cannot use is refused with its place and the field", "[data]") {
   CHECK_THAT(failure(R"({"summary": "s", "id": "x"})", Format::debsum),
              EndsWith("one.jsonl:1: field \"document\" is missing"));
+  for (const auto& [format, field] :
+       {std::pair(Format::debsum, "document"), std::pair(Format::xsum, "document"),
+        std::pair(Format::dolly, "instruction"), std::pair(Format::self_instruct, "instruction"),
+        std::pair(Format::preference, "prompt"), std::pair(Format::hh, "chosen")})
+    CHECK_THAT(failure("{}", format), EndsWith(fmt::format(":1: field \"{}\" is missing", field)));
   CHECK_THAT(failure(R"({"document": "d"})", Format::debsum), EndsWith(":1: field \"summary\" is missing"));
   CHECK_THAT(failure(R"({"document": 5, "summary": "s"})", Format::xsum),
              EndsWith(":1: field \"document\" has the wrong type, found a number, expected a string"));

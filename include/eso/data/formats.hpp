@@ -91,12 +91,11 @@ class ExampleReader {
   std::optional<TextExample> operator()(const JsonLines& line) {
     switch (format_) {
       case Format::debsum:
-        return summary(line.string("document"), "\nSynopsis:", line.string("summary"));
+        return debsum(line);
       case Format::xsum:
         return xsum(line);
       case Format::dolly:
-        return instructed(said(line, "instruction"), spelled(line, "context", "input").value_or(""),
-                          said(line, there(line, "output", "response"), spelled(line, "response", "output")));
+        return dolly(line);
       case Format::self_instruct:
         return self_instruct(line);
       case Format::vicuna:
@@ -161,10 +160,23 @@ class ExampleReader {
     return example;
   }
 
+  // Of several fields that are missing an error names the first: they are read one after the other.
+  static TextExample debsum(const JsonLines& line) {
+    const std::string document = line.string("document");
+    return summary(document, "\nSynopsis:", line.string("summary"));
+  }
+
   TextExample xsum(const JsonLines& line) const {
     std::string document = said(line, "document"), text = said(line, "summary");
     return options_.xsum == XsumTemplate::tldr ? summary(document, "\n\nTL;DR:", text)
                                                : instructed(xsum_instruction, document, std::move(text));
+  }
+
+  static TextExample dolly(const JsonLines& line) {
+    const std::string instruction = said(line, "instruction");
+    const std::string context = spelled(line, "context", "input").value_or("");
+    return instructed(instruction, context,
+                      said(line, there(line, "output", "response"), spelled(line, "response", "output")));
   }
 
   /// A field of `instances[0]`, nothing if there are no instances.
@@ -227,9 +239,10 @@ class ExampleReader {
   }
 
   static TextExample preference(const JsonLines& line) {
-    TextExample example = pair(said(line, "prompt"), said(line, "chosen"), said(line, "rejected"));
-    check_differ(line, example.response, example.rejected);
-    return example;
+    const std::string prompt = said(line, "prompt"), chosen = said(line, "chosen"),
+                      rejected = said(line, "rejected");
+    check_differ(line, chosen, rejected);
+    return pair(prompt, chosen, rejected);
   }
 
   std::optional<TextExample> transcripts(const JsonLines& line) {

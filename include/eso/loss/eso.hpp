@@ -31,8 +31,10 @@ enum class AdvantageNorm : std::uint8_t {
 
 /// How the token log-probabilities of a sample become one number.
 enum class TokenReduce : std::uint8_t {
-  sum,       ///< the log-probability of the whole sample
-  mean_seq,  ///< divided by the tokens counted
+  sum,         ///< the log-probability of the whole sample
+  mean_seq,    ///< divided by the tokens counted
+  mean_batch,  ///< divided by the mean number of tokens of the step's samples: a weight beside `SftLoss`, a
+               ///< mean over tokens, keeps its meaning when responses get longer
 };
 
 /// How the samples of a prompt become one number.
@@ -178,6 +180,7 @@ struct EsoLoss {
         double weight = -scale * advantage[static_cast<std::size_t>(n)];  // d value / d LP
         if (weight == 0 || length == 0) continue;
         if (token_reduce == TokenReduce::mean_seq) weight /= static_cast<double>(length);
+        if (token_reduce == TokenReduce::mean_batch) weight /= mean_length(totals);
         result.value += weight * logp.row(n).head(length).sum();
         result.d_logp.row(n).head(length) = weight;
       }
@@ -206,6 +209,12 @@ struct EsoLoss {
   Index counted_tokens(const Response& response) const {
     const auto length = static_cast<Index>(response.tokens.size());
     return !include_eos && response.finished && length > 0 ? length - 1 : length;
+  }
+
+  /// With the ends of sequence, whether or not they are counted.
+  static double mean_length(const Totals& totals) {
+    require(totals.sampled >= 1 && totals.sampled_tokens >= 1, "EsoLoss", "totals count no sampled tokens");
+    return static_cast<double>(totals.sampled_tokens) / static_cast<double>(totals.sampled);
   }
 
   double prompt_weight(bool kept, const Totals& totals) const {

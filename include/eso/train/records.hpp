@@ -60,10 +60,16 @@ inline std::optional<SampleStatistics> sample_statistics(const Batch& batch) {
   return s;
 }
 
+/// What differs from method to method in the records of its steps.
+struct RecordStyle {
+  bool over_greedy = false;  ///< one sample a prompt, compared with its greedy response: DRL
+  std::optional<double> reference_reward = {};  ///< the target is a candidate with this reward: RRHF
+};
+
 /// A step as an object of `metrics.jsonl`, under the names that TRL uses where it has them. Numbers that are
 /// not finite become null.
 template <class Json = nlohmann::ordered_json>
-Json metrics_record(const Step& step) {
+Json metrics_record(const Step& step, const RecordStyle& style = {}) {
   Json record{{"step", step.number}, {"epoch", step.epoch}, {"loss", step.loss}};
   for (const auto& [name, value] : step.parts) record[name] = value;
   record["grad_norm"] = step.gradient_norm;
@@ -81,7 +87,7 @@ Json metrics_record(const Step& step) {
   record["completions/min_length"] = samples->min_length;
   record["completions/max_length"] = samples->max_length;
   record["completions/clipped_ratio"] = samples->clipped_ratio;
-  record["frac_reward_zero_std"] = samples->frac_reward_zero_std;
+  if (!style.over_greedy) record["frac_reward_zero_std"] = samples->frac_reward_zero_std;
   record["time/sample"] = step.times.sample;
   record["time/reward"] = step.times.reward;
   record["time/forward"] = step.times.forward;
@@ -90,35 +96,56 @@ Json metrics_record(const Step& step) {
   return record;
 }
 
-/// The drawn responses of a step as objects of `completions.jsonl`: as the examples stand in the batch, then
-/// by kind and sample. `advantage` is the reward minus the mean of the prompt's samples, null for a greedy
-/// response.
+/// A candidate of a step as an object of `completions.jsonl`; `compared_with` is what its advantage is over,
+/// nothing for a response that has none.
 template <Tokenizer T>
-std::vector<nlohmann::ordered_json> completion_records(const Step& step, const T& tokenizer) {
+nlohmann::ordered_json completion_record(const Step& step, const Example& example, const Response& response,
+                                         std::optional<double> compared_with, const T& tokenizer) {
+  const bool given = response.kind == Kind::target;
+  nlohmann::ordered_json record{{"step", step.number},
+                                {"example", example.number},
+                                {"sample", response.sample},
+                                {"kind", given                           ? "reference"
+                                         : response.kind == Kind::greedy ? "greedy"
+                                                                         : "sample"},
+                                {"temperature", response.temperature},
+                                {"prompt", example.prompt_text},
+                                {"prompt_ids", example.prompt},
+                                {"response", tokenizer.decode(response.tokens, true)},
+                                {"response_ids", response.tokens},
+                                {"logp", response.logp},
+                                {"reward", response.reward},
+                                {"advantage", nullptr},
+                                {"finish", response.finished ? "eos" : "length"},
+                                {"reference", example.reference}};
+  if (given) record["finish"] = nullptr;
+  if (compared_with) record["advantage"] = response.reward - *compared_with;
+  return record;
+}
+
+/// The candidates of a step as objects of `completions.jsonl`: as the examples stand in the batch, then by
+/// kind and sample. `advantage` is the reward minus the mean of the prompt's samples, or minus that of its
+/// greedy response, null for greedy responses and references. A reference has the number after the samples'.
+template <Tokenizer T>
+std::vector<nlohmann::ordered_json> completion_records(const Step& step, const T& tokenizer,
+                                                       const RecordStyle& style = {}) {
   std::vector<nlohmann::ordered_json> records;
   for (Index p = 0; p < step.batch.prompt_count(); ++p) {
     const Example& example = *step.examples[static_cast<std::size_t>(p)];
-    const double mean = mean_reward(step.batch, step.batch.rows_of(p, Kind::sample));
-    for (const Kind kind : {Kind::sample, Kind::greedy}) {
-      for (const Index n : step.batch.rows_of(p, kind)) {
-        const Response& response = step.batch.response(n);
-        nlohmann::ordered_json record{{"step", step.number},
-                                      {"example", example.number},
-                                      {"sample", response.sample},
-                                      {"kind", kind == Kind::sample ? "sample" : "greedy"},
-                                      {"temperature", response.temperature},
-                                      {"prompt", example.prompt_text},
-                                      {"prompt_ids", example.prompt},
-                                      {"response", tokenizer.decode(response.tokens, true)},
-                                      {"response_ids", response.tokens},
-                                      {"logp", response.logp},
-                                      {"reward", response.reward},
-                                      {"advantage", nullptr},
-                                      {"finish", response.finished ? "eos" : "length"},
-                                      {"reference", example.reference}};
-        if (kind == Kind::sample) record["advantage"] = response.reward - mean;
-        records.push_back(std::move(record));
-      }
+    const std::vector<Index> samples = step.batch.rows_of(p, Kind::sample),
+                             greedy = step.batch.rows_of(p, Kind::greedy);
+    const double baseline = mean_reward(step.batch, style.over_greedy ? greedy : samples);
+    const auto add = [&](const Response& response, std::optional<double> compared_with) {
+      records.push_back(completion_record(step, example, response, compared_with, tokenizer));
+    };
+    for (const Index n : samples) add(step.batch.response(n), baseline);
+    for (const Index n : greedy) add(step.batch.response(n), std::nullopt);
+    if (!style.reference_reward || samples.empty()) continue;
+    for (const Index n : step.batch.rows_of(p, Kind::target)) {
+      Response reference = step.batch.response(n);
+      reference.sample = static_cast<Index>(samples.size());
+      reference.reward = *style.reference_reward;
+      add(reference, std::nullopt);
     }
   }
   return records;

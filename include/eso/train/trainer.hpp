@@ -312,12 +312,25 @@ class Trainer<M, S, R, L, O>::Run {
       trainer_.model.backward(result.d_logp);
       lap(since, step_.times.backward);
       add(result);
+      keep_log_probs(first, size, logp);
     }
     for (const Prompt& prompt : whole.prompts)
       trainer_.tokens_seen += static_cast<std::int64_t>(prompt.tokens.size());
     for (const Response& r : whole.responses)
       trainer_.tokens_seen += static_cast<std::int64_t>(r.tokens.size());
     step_.tokens = trainer_.tokens_seen;
+  }
+
+  /// Given responses get the log-probabilities that the loss saw; drawn ones have theirs.
+  void keep_log_probs(Index first, Index count, const LogProbs& logp) {
+    Index row = 0;
+    for (Response& response : step_.batch.responses) {
+      if (response.prompt < first || response.prompt >= first + count) continue;
+      const auto line = logp.row(row++);
+      if (!response.logp.empty()) continue;
+      response.logp.resize(response.tokens.size());
+      for (std::size_t t = 0; t < response.logp.size(); ++t) response.logp[t] = line(static_cast<Index>(t));
+    }
   }
 
   /// As the model trains: with the masks of its dropout, if it has any.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+
+#include "checks.hpp"
+#include "eso/data/formats.hpp"
+#include "methods.hpp"
+
+namespace eso_program {
+
+void add_method_flags(FlagSet& set, TrainFlags& f) {
+  set.add("sft-reduction", f.sft_reduction, "token-mean, sequence-sum-prompt-mean or sequence-mean");
+  set.add("eso-lambda", f.eso_lambda, "weight of the ESO part");
+  set.add("eso-baseline", f.eso_baseline, "mean, leave-one-out or greedy");
+  set.add("eso-advantage-norm", f.eso_advantage_norm, "none or std");
+  set.add("eso-token-reduce", f.eso_token_reduce,
+          "sum, mean-seq, or mean-batch: over the mean length of the step's samples");
+  set.add("eso-sample-reduce", f.eso_sample_reduce, "sum or mean");
+  set.add("eso-batch-reduce", f.eso_batch_reduce, "mean, sum, mean-kept or sum-if-any-above");
+  set.add("eso-min-mean-reward", f.eso_min_mean_reward,
+          "reward above which a prompt is kept by the last two");
+  set.add("eso-include-eos", f.eso_include_eos,
+          "the end of sequence counts in the log-probability: true or false");
+  set.add("eso-sigma", f.eso_sigma, "divides the ESO part");
+  set.add("unlike-lambda", f.unlike_lambda, "weight of the Unlike part");
+  set.add("unlike-objective", f.unlike_objective, "one-minus-p or plain-logp");
+  set.add("unlike-select", f.unlike_select, "below-mean, lowest, all or threshold");
+  set.add("unlike-weight", f.unlike_weight, "one, or gap: how far the reward is below the mean");
+  set.add("unlike-threshold", f.unlike_threshold, "with threshold: samples of a lower reward are meant");
+  set.add("unlike-floor", f.unlike_floor, "least 1 - p");
+  set.add("drl-lambda", f.drl_lambda, "weight of the DRL part");
+  set.add("drl-combine", f.drl_combine, "additive, or convex: gamma DRL + (1 - gamma) SFT");
+  set.add("drl-gamma", f.drl_gamma, "of convex");
+  set.add("drl-length-norm", f.drl_length_norm,
+          "the mean over a response's tokens instead of the sum: true or false");
+  set.add("rrhf-weight", f.rrhf_weight, "weight of the ranking part");
+  set.add("rrhf-length-mode", f.rrhf_length_mode,
+          "length a log-probability is divided by: response or padded-row");
+  set.add("rrhf-length-exponent", f.rrhf_length_exponent, "of that length");
+  set.add("rrhf-include-reference", f.rrhf_include_reference,
+          "the reference is a candidate, of reward 1: true or false");
+  set.add("rrhf-best-weight", f.rrhf_best_weight, "weight of the cross-entropy of the best candidate");
+  set.add("dpo-beta", f.dpo_beta, "scale of the implicit rewards");
+  set.add("dpo-label-smoothing", f.dpo_label_smoothing, "share of pairs taken to be labelled wrongly");
+  set.add("dpo-loss", f.dpo_loss, "sigmoid or ipo");
+  set.add("dpo-reference", f.dpo_reference,
+          "folder of the reference model (default: the model at the start)");
+  set.add("dpo-reference-free", f.dpo_reference_free, "without a reference: true or false");
+}
+
+void check_method_flags(const TrainFlags& f) {
+  const Method& method = method_named(f.method);
+  one_of("--sft-reduction", f.sft_reduction, {"token-mean", "sequence-sum-prompt-mean", "sequence-mean"});
+  one_of("--eso-baseline", f.eso_baseline, {"mean", "leave-one-out", "greedy"});
+  one_of("--eso-advantage-norm", f.eso_advantage_norm, {"none", "std"});
+  one_of("--eso-token-reduce", f.eso_token_reduce, {"sum", "mean-seq", "mean-batch"});
+  one_of("--eso-sample-reduce", f.eso_sample_reduce, {"sum", "mean"});
+  one_of("--eso-batch-reduce", f.eso_batch_reduce, {"mean", "sum", "mean-kept", "sum-if-any-above"});
+  one_of("--unlike-objective", f.unlike_objective, {"one-minus-p", "plain-logp"});
+  one_of("--unlike-select", f.unlike_select, {"below-mean", "lowest", "all", "threshold"});
+  one_of("--unlike-weight", f.unlike_weight, {"one", "gap"});
+  one_of("--drl-combine", f.drl_combine, {"additive", "convex"});
+  one_of("--rrhf-length-mode", f.rrhf_length_mode, {"response", "padded-row"});
+  one_of("--dpo-loss", f.dpo_loss, {"sigmoid", "ipo"});
+  finite("--eso-lambda", f.eso_lambda);
+  finite("--unlike-lambda", f.unlike_lambda);
+  finite("--unlike-threshold", f.unlike_threshold);
+  finite("--drl-lambda", f.drl_lambda);
+  finite("--rrhf-weight", f.rrhf_weight);
+  finite("--rrhf-length-exponent", f.rrhf_length_exponent);
+  not_negative("--rrhf-best-weight", f.rrhf_best_weight);
+  positive("--eso-sigma", f.eso_sigma);
+  positive("--dpo-beta", f.dpo_beta);
+  within("--unlike-floor", f.unlike_floor, f.unlike_floor > 0 && f.unlike_floor < 1, "above 0, below 1");
+  within("--drl-gamma", f.drl_gamma, f.drl_gamma >= 0 && f.drl_gamma < 1, "at least 0, below 1");
+  within("--dpo-label-smoothing", f.dpo_label_smoothing,
+         f.dpo_label_smoothing >= 0 && f.dpo_label_smoothing < 0.5, "at least 0, below 0.5");
+  if (std::isnan(f.eso_min_mean_reward)) throw eso::input_error("--eso-min-mean-reward", "is no number");
+  const eso::Format format = eso::format_named(f.format, "--format");
+  if (method.pairs && format != eso::Format::preference && format != eso::Format::hh) {
+    throw eso::input_error("--format", fmt::format("has no pairs, which --method {} needs", f.method),
+                           f.format, "preference, hh");
+  }
+  if (f.method == "eso") {
+    const std::size_t least = f.eso_baseline == "leave-one-out" || f.eso_advantage_norm == "std" ? 2 : 1;
+    if (f.temperatures.size() < least) {
+      throw eso::input_error("--temperatures", "too few samples a prompt for this baseline",
+                             fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
+    }
+  }
+}
+
+}  // namespace eso_program

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "eso/concepts.hpp"
+#include "eso/sample/temperatures.hpp"
+#include "eso/train/records.hpp"
+#include "train.hpp"
+
+namespace eso_program {
+
+/// A loss chosen when the program runs: a `Loss`.
+class AnyLoss {
+ public:
+  template <eso::Loss L>
+    requires(!std::same_as<L, AnyLoss>)
+  AnyLoss(L loss)  // NOLINT(google-explicit-constructor): every loss is one
+      : value_([loss](const eso::Batch& batch, const eso::LogProbs& logp, const eso::Totals& totals) {
+          return loss(batch, logp, totals);
+        }) {
+    if constexpr (requires(const eso::Batch& batch, eso::Totals& totals) { loss.count(batch, totals); })
+      count_ = [loss](const eso::Batch& batch, eso::Totals& totals) { loss.count(batch, totals); };
+  }
+
+  eso::LossResult operator()(const eso::Batch& batch, const eso::LogProbs& logp,
+                             const eso::Totals& totals) const {
+    return value_(batch, logp, totals);
+  }
+  void count(const eso::Batch& batch, eso::Totals& totals) const {
+    if (count_) count_(batch, totals);
+  }
+
+ private:
+  std::function<eso::LossResult(const eso::Batch&, const eso::LogProbs&, const eso::Totals&)> value_;
+  std::function<void(const eso::Batch&, eso::Totals&)> count_;
+};
+
+/// What `--method` names.
+struct Method {
+  std::string_view name;   ///< as in the flag
+  std::string_view title;  ///< as in a sentence
+  bool samples = false;    ///< draws responses and rewards them while it is active
+  bool pairs = false;      ///< learns from a chosen and a rejected response, with no SFT part
+  bool greedy = false;     ///< one sample at temperature 1 and a greedy response, its baseline
+  AnyLoss (*loss)(const TrainFlags&);
+};
+
+/// All of them.
+std::span<const Method> methods();
+
+/// The method of this name. \throws eso::Error (input) naming the flag.
+const Method& method_named(std::string_view name);
+
+/// What draws its responses.
+eso::Temperatures method_sampler(const Method& method, const TrainFlags& flags);
+
+/// How its records are written.
+eso::RecordStyle method_records(const Method& method, const TrainFlags& flags);
+
+/// The flags of the methods and their checks.
+void add_method_flags(FlagSet& set, TrainFlags& flags);
+void check_method_flags(const TrainFlags& flags);
+
+}  // namespace eso_program

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <vector>
+
+#include "eso/batch.hpp"
+#include "eso/concepts.hpp"
+#include "eso/error.hpp"
+#include "eso/loss/eso.hpp"
+
+namespace eso {
+
+/// Self-critical policy gradient: raise the probability of a sample that scores above the greedy response to
+/// its prompt, lower it where it scores below, in proportion to the distance.
+///
+///     value = 1/P sum over prompts of sum over samples j of -(R_j - R_greedy) LP_j               in nats
+///     LP_j  = sum over t of logp(j, t),  with `length_norm` divided by the tokens of the sample
+///
+/// Source: Paulus et al. 2018, arXiv 1705.04304, equation 15, with one sample a prompt; the DRL of Huang et
+/// al. 2025, COLING 2025 (main 357). Common code takes the mean over tokens instead of the paper's sum:
+/// `length_norm`. Their combination with maximum likelihood is gamma * DRL + (1 - gamma) * SFT; beside it,
+/// `Combined{SftLoss{}, lambda, DrlLoss{}}` adds it as the other methods are added. It is `EsoLoss` with
+/// `Baseline::greedy`.
+///
+/// Reads responses of `Kind::sample` and, of each prompt that has one, one of `Kind::greedy`, with their
+/// rewards; samples are meant to be drawn at temperature 1. A prompt without samples adds nothing. Part
+/// `"loss/drl"`. Cost O(N (P + R)).
+struct DrlLoss {
+  static constexpr std::string_view name = "drl";
+
+  bool length_norm = false;
+
+  /// \throws Error if `logp` is not (N, R), a prompt has samples but not exactly one greedy response, a
+  /// reward
+  ///         is not finite, or `totals` count no prompt.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check_shape("DrlLoss", logp, batch);
+    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
+    for (Index p = 0; p < batch.prompt_count(); ++p) {
+      const std::vector<Index> samples = batch.rows_of(p, Kind::sample);
+      if (samples.empty()) continue;
+      require(totals.prompts >= 1, "DrlLoss", "totals count no prompts");
+      const std::vector<Index> greedy = batch.rows_of(p, Kind::greedy);
+      if (greedy.size() != 1) {
+        throw input_error("DrlLoss", fmt::format("prompt {} has {} greedy responses", p, greedy.size()), {},
+                          "1");
+      }
+      const double baseline = mean_reward(batch, greedy);
+      for (const Index n : samples) {
+        const auto length = static_cast<Index>(batch.response(n).tokens.size());
+        if (length == 0) continue;
+        double weight = (baseline - mean_reward(batch, {n})) / static_cast<double>(totals.prompts);
+        if (length_norm) weight /= static_cast<double>(length);
+        result.value += weight * logp.row(n).head(length).sum();
+        result.d_logp.row(n).head(length) = weight;
+      }
+    }
+    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
+    return result;
+  }
+};
+
+}  // namespace eso

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "eso/batch.hpp"
+#include "eso/concepts.hpp"
+#include "eso/error.hpp"
+#include "eso/loss/eso.hpp"
+
+namespace eso {
+
+/// What is made small of a sample that is not wanted.
+enum class UnlikeObjective : std::uint8_t {
+  one_minus_p,  ///< -log(1 - p) of each token, bounded below by 0
+  plain_logp,   ///< log p of the whole sample, unbounded below
+};
+
+/// Which samples are not wanted.
+enum class UnlikeSelect : std::uint8_t {
+  below_mean,  ///< a reward below the mean of the prompt's samples
+  lowest,      ///< the lowest reward of the prompt, the first of several
+  all,         ///< every sample
+  threshold,   ///< a reward below `UnlikeLoss::threshold`
+};
+
+/// What a sample that is not wanted counts.
+enum class UnlikeWeight : std::uint8_t {
+  one,
+  gap,  ///< mean of the prompt's rewards minus its own
+};
+
+/// -log(max(1 - p, floor)) of a token of log-probability `logp`, and its derivative.
+///
+/// 1 - p is -expm1(log p) where p is near 1 and 1 - exp(log p) elsewhere, so neither end loses digits. At and
+/// beneath the floor the derivative is 0.
+inline std::pair<double, double> unlikelihood(double logp, double floor) {
+  const double rest = -std::expm1(logp);  // 1 - p
+  if (!(rest > floor)) return {-std::log(floor), 0.0};
+  const double value = logp > -std::numbers::ln2 ? -std::log(rest) : -std::log1p(-std::exp(logp));
+  return {value, std::exp(logp) / rest};
+}
+
+/// Unlikelihood of the worse samples: lower the probability of what scores below the mean of its prompt.
+///
+///     value = 1/P sum over prompts of sum over chosen samples j of w_j U_j                       in nats
+///     U_j   = sum over t of -log(max(1 - p(j, t), floor))     one_minus_p
+///           = sum over t of log p(j, t)                       plain_logp
+///     w_j   = 1   or   u - R_j, with u the mean of the prompt's rewards
+///
+/// Source: the baseline "Unlike" of Huang et al. 2025, COLING 2025 (main 357), section 4.1, which says in
+/// words that it decreases the log-probability of low-quality sentences and has no released code. The form
+/// with 1 - p is that of Welleck et al. 2020, arXiv 1908.04319, which is bounded; `plain_logp` is the
+/// sentence to the letter. `plain_logp` with `gap` is the half of `EsoLoss` that lowers samples. The
+/// originals of Welleck et al. are `SequenceUnlikelihoodLoss` and `token_unlikelihood`.
+///
+/// Reads responses of `Kind::sample` with their rewards. A prompt without samples, or whose samples are
+/// equal, adds nothing (`all` and `threshold` apart). Part `"loss/unlike"`. Cost O(N (P + R)).
+struct UnlikeLoss {
+  static constexpr std::string_view name = "unlike";
+
+  UnlikeObjective objective = UnlikeObjective::one_minus_p;
+  UnlikeSelect select = UnlikeSelect::below_mean;
+  UnlikeWeight weight = UnlikeWeight::one;
+  double threshold = 0;  ///< in units of the reward; read by `UnlikeSelect::threshold` alone
+  double floor = 1e-5;   ///< least 1 - p, in (0, 1)
+
+  /// \throws Error if `logp` is not (N, R), a sample has no finite reward, an option is out of range, or
+  ///         `totals` count no prompt.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check_shape("UnlikeLoss", logp, batch);
+    if (!(floor > 0 && floor < 1)) {
+      throw input_error("UnlikeLoss", "floor is out of range", fmt::format("{}", floor), "above 0, below 1");
+    }
+    require(!std::isnan(threshold), "UnlikeLoss", "threshold is not a number");
+    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
+    for (Index p = 0; p < batch.prompt_count(); ++p) {
+      const std::vector<Index> samples = batch.rows_of(p, Kind::sample);
+      if (samples.empty()) continue;
+      require(totals.prompts >= 1, "UnlikeLoss", "totals count no prompts");
+      const double mean = mean_reward(batch, samples);
+      for (const Index n : chosen(batch, samples, mean)) {
+        const double gap = mean - batch.response(n).reward;
+        add(batch, logp, n, (weight == UnlikeWeight::gap ? gap : 1.0) / static_cast<double>(totals.prompts),
+            result);
+      }
+    }
+    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
+    return result;
+  }
+
+ private:
+  std::vector<Index> chosen(const Batch& batch, const std::vector<Index>& samples, double mean) const {
+    if (select == UnlikeSelect::all) return samples;
+    std::vector<Index> rows;
+    for (const Index n : samples) {
+      const double reward = batch.response(n).reward;
+      if (select == UnlikeSelect::lowest) {
+        if (rows.empty() || reward < batch.response(rows.front()).reward) rows = {n};
+      } else if (reward < (select == UnlikeSelect::threshold ? threshold : mean)) {
+        rows.push_back(n);
+      }
+    }
+    if (select == UnlikeSelect::lowest && !(batch.response(rows.front()).reward < mean)) rows.clear();
+    return rows;
+  }
+
+  void add(const Batch& batch, const LogProbs& logp, Index n, double factor, LossResult& result) const {
+    const auto length = static_cast<Index>(batch.response(n).tokens.size());
+    for (Index t = 0; t < length; ++t) {
+      const auto [value, slope] = objective == UnlikeObjective::plain_logp ? std::pair(logp(n, t), 1.0)
+                                                                           : unlikelihood(logp(n, t), floor);
+      result.value += factor * value;
+      result.d_logp(n, t) = factor * slope;
+    }
+  }
+};
+
+}  // namespace eso
