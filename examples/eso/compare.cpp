@@ -9,6 +9,8 @@
 #include "eso/train/active_epochs.hpp"
 #include "eso/train/checkpoint.hpp"
 #include "eso/train/durable_file.hpp"
+#include "methods.hpp"
+#include "presets.hpp"
 #include "program.hpp"
 
 namespace eso_program {
@@ -44,6 +46,7 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
     }
   }
   set.read_config();
+  if (set.given("preset")) apply_preset(set, arm.flags.preset);
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
   return arm;
@@ -59,21 +62,16 @@ std::string shared_key(TrainFlags flags, std::uint64_t seed) {
   flags.active_epochs = none.active_epochs;
   flags.temperatures = none.temperatures;
   flags.reward = none.reward;
-  flags.eso_lambda = none.eso_lambda;
-  flags.eso_baseline = none.eso_baseline;
-  flags.eso_advantage_norm = none.eso_advantage_norm;
-  flags.eso_token_reduce = none.eso_token_reduce;
-  flags.eso_sample_reduce = none.eso_sample_reduce;
-  flags.eso_batch_reduce = none.eso_batch_reduce;
-  flags.eso_min_mean_reward = none.eso_min_mean_reward;
-  flags.eso_include_eos = none.eso_include_eos;
-  flags.eso_sigma = none.eso_sigma;
+  flags.preset = none.preset;
+  forget_methods(flags);
   return config_of(flags);
 }
 
 /// The first 0-based epoch in which the arm's method is on; the number of epochs for SFT.
 std::int64_t first_active(const TrainFlags& flags) {
-  if (flags.method == "sft") return flags.epochs;
+  const Method& method = method_named(flags.method);
+  if (method.pairs) return 0;
+  if (!method.samples) return flags.epochs;
   const eso::ActiveEpochs active = eso::active_epochs_named(flags.active_epochs);
   for (std::int64_t epoch = 0; epoch < flags.epochs; ++epoch) {
     if (active(epoch, flags.epochs)) return epoch;

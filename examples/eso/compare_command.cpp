@@ -15,6 +15,7 @@
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
 #include "model_folder.hpp"
+#include "presets.hpp"
 #include "program.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
@@ -284,7 +285,8 @@ Command add_compare(CLI::App& app) {
   CompareFlags& f = state->flags;
   f.common.print_every = 0;
   add_train_flags(set, f.common);
-  set.add("methods", f.methods, "arms by their method, the first is the baseline: sft, eso");
+  set.add("methods", f.methods,
+          "arms by their method, the first is the baseline: sft, unlike, drl, rrhf, eso, dpo");
   set.add("arm", f.arms, "an arm, \"NAME: FLAGS\" with any flags of train; repeatable")
       ->delimiter('\0')
       ->expected(1)
@@ -305,6 +307,7 @@ Command add_compare(CLI::App& app) {
   return [state] {
     catch_signals();
     state->set->read_config();
+    apply_preset(*state->set, state->flags.common.preset);
     check_compare_flags(state->flags);
     compare(state->flags);
   };

@@ -211,7 +211,7 @@ TEST_CASE("compare refuses arms that it cannot train and writes nothing") {
     fs::remove_all(c.output);
   };
   refuse({}, {"--methods"});
-  refuse({"--methods", "sft,dpo"}, {"--method", "dpo"});
+  refuse({"--methods", "sft,dpo"}, {"--format", "no pairs", "dpo"});
   refuse({"--methods", "sft,best"}, {"--method", "best"});
   refuse({"--methods", "sft,pretrain"}, {"pretrain"});
   refuse({"--methods", "sft,sft"}, {"sft"});
@@ -345,4 +345,60 @@ TEST_CASE("compare names the flag that is missing or wrong") {
   call.erase(call.begin() + 9, call.begin() + 11);
   CHECK(not_refused(program(call), {"--output", "required"}) == "");
   CHECK(not_refused(c.call({"--methods", "sft", "--curve", "-1"}), {"--curve"}) == "");
+}
+
+TEST_CASE("compare takes every method of the paper, and what they share is computed once") {
+  const Comparisons c;
+  const Finished f = c.call({"--methods", "sft,unlike,drl,rrhf,eso", "--arm",
+                             "half: --method unlike --unlike-objective plain-logp --unlike-weight gap"});
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  const Json result = c.result();
+  REQUIRE(result.at("methods").size() == 6);
+  const fs::path out = c.output;
+  for (const char* arm : {"sft", "unlike", "drl", "rrhf", "eso", "half"}) {
+    INFO(arm);
+    CHECK(rows(f.out, arm) == 1);
+    // The first two epochs are those of the first arm, times included: they were copied.
+    const auto lines = json_lines(out / arm / "seed-0" / "metrics.jsonl");
+    const auto first = json_lines(out / "sft" / "seed-0" / "metrics.jsonl");
+    REQUIRE(lines.size() == 6);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(lines[i] == first[i]);
+    CHECK(lines[4].at("active") == (std::string(arm) != "sft"));
+  }
+  CHECK(difference(c.plain("rrhf", {"--method", "rrhf"}), out / "rrhf/seed-0") == "");
+  CHECK(foreign(read_file(out / "report.html")) == "");
+}
+
+TEST_CASE("compare trains dpo on preference data beside sft on the chosen responses") {
+  const Comparisons c;
+  const auto pair = [](const std::string& prompt, const std::string& chosen, const std::string& rejected) {
+    return Json{{"prompt", prompt}, {"chosen", chosen}, {"rejected", rejected}}.dump() + "\n";
+  };
+  const std::string pairs = pair("!(", "u.p.l.e", "e") + pair("the", "e f u", "u%") + pair("Q", "l/p u", "t");
+  write_file(c.data, pairs);
+  write_file(c.evaluation, pairs);
+  Words call = c.arguments(Comparisons::training() +
+                           Words{"--methods", "sft,dpo", "--seeds", "10", "--temperature", "0"});
+  for (std::string& word : call) word = word == "prompt-response" ? "preference" : word;
+  const Finished f = program(call);
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  CHECK(c.result().at("methods").at("dpo").at("eval").at(0).at("examples") == 3);
+  const auto lines = json_lines(fs::path(c.output) / "dpo/seed-0/metrics.jsonl");
+  CHECK(lines.front().at("loss").get<double>() == Approx(std::log(2.0)));
+  CHECK_FALSE(lines.front().contains("loss/sft"));
+}
+
+TEST_CASE("compare applies presets, to all arms or to one") {
+  const Comparisons c;
+  REQUIRE(c.call({"--methods", "sft,eso", "--arm", "ours: --method eso --preset recommended --eso-lambda 2",
+                  "--max-steps", "1"})
+              .code == 0);
+  const auto config = [&](const char* arm) {
+    return read_file(fs::path(c.output) / arm / "seed-0/config.toml");
+  };
+  CHECK(config("eso").find("eso-token-reduce = \"sum\"") != std::string::npos);
+  CHECK(config("ours").find("eso-token-reduce = \"mean-batch\"") != std::string::npos);
+  CHECK(config("ours").find("eso-lambda = 2.0") != std::string::npos);
 }
