@@ -10,7 +10,9 @@
 #include "eso/loss/drl.hpp"
 #include "eso/loss/eso.hpp"
 #include "eso/loss/rrhf.hpp"
+#include "eso/loss/sequence_unlikelihood.hpp"
 #include "eso/loss/sft.hpp"
+#include "eso/loss/slic.hpp"
 #include "eso/loss/totals.hpp"
 #include "eso/loss/unlike.hpp"
 #include "fixtures.hpp"
@@ -37,11 +39,19 @@ void rrhf(benchmark::State& state) { run(state, eso::RrhfLoss{}, {eso::Kind::tar
 void dpo(benchmark::State& state) {
   run(state, eso::DpoLoss{}, {eso::Kind::chosen, eso::Kind::rejected, eso::Kind::target});
 }
+void slic(benchmark::State& state) {
+  run(state, eso::SlicLoss{}, {eso::Kind::chosen, eso::Kind::rejected, eso::Kind::target});
+}
+void sequence_unlikelihood(benchmark::State& state) {
+  run(state, eso::SequenceUnlikelihoodLoss{}, {eso::Kind::sample});
+}
 BENCHMARK(sft);
 BENCHMARK(eso_loss)->Name("eso");
 BENCHMARK(unlike);
 BENCHMARK(drl);
 BENCHMARK(rrhf);
 BENCHMARK(dpo);
+BENCHMARK(slic);
+BENCHMARK(sequence_unlikelihood);
 
 }  // namespace

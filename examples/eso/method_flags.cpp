@@ -45,6 +45,8 @@ void add_method_flags(FlagSet& set, TrainFlags& f) {
   set.add("dpo-reference", f.dpo_reference,
           "folder of the reference model (default: the model at the start)");
   set.add("dpo-reference-free", f.dpo_reference_free, "without a reference: true or false");
+  set.add("slic-margin", f.slic_margin, "nats that a chosen response is to be ahead");
+  set.add("slic-weight", f.slic_weight, "weight of its cross-entropy");
 }
 
 void check_method_flags(const TrainFlags& f) {
@@ -70,6 +72,8 @@ void check_method_flags(const TrainFlags& f) {
   not_negative("--rrhf-best-weight", f.rrhf_best_weight);
   positive("--eso-sigma", f.eso_sigma);
   positive("--dpo-beta", f.dpo_beta);
+  not_negative("--slic-margin", f.slic_margin);
+  not_negative("--slic-weight", f.slic_weight);
   within("--unlike-floor", f.unlike_floor, f.unlike_floor > 0 && f.unlike_floor < 1, "above 0, below 1");
   within("--drl-gamma", f.drl_gamma, f.drl_gamma >= 0 && f.drl_gamma < 1, "at least 0, below 1");
   within("--dpo-label-smoothing", f.dpo_label_smoothing,

@@ -10,6 +10,7 @@
 #include "eso/loss/eso.hpp"
 #include "eso/loss/rrhf.hpp"
 #include "eso/loss/sft.hpp"
+#include "eso/loss/slic.hpp"
 #include "eso/loss/unlike.hpp"
 
 namespace eso_program {
@@ -105,6 +106,10 @@ AnyLoss dpo_loss(const TrainFlags& f) {
                       .reference_free = f.dpo_reference_free};
 }
 
+AnyLoss slic_loss(const TrainFlags& f) {
+  return eso::SlicLoss{.margin = f.slic_margin, .weight = f.slic_weight};
+}
+
 AnyLoss plain_sft_loss(const TrainFlags& f) { return sft_loss(f); }
 
 constexpr std::array all_methods{
@@ -114,7 +119,8 @@ constexpr std::array all_methods{
     Method{.name = "unlike", .title = "Unlike", .samples = true, .loss = unlike_loss},
     Method{.name = "drl", .title = "DRL", .samples = true, .greedy = true, .loss = drl_loss},
     Method{.name = "rrhf", .title = "RRHF", .samples = true, .loss = rrhf_loss},
-    Method{.name = "dpo", .title = "DPO", .pairs = true, .loss = dpo_loss},
+    Method{.name = "dpo", .title = "DPO", .pairs = true, .reference = true, .loss = dpo_loss},
+    Method{.name = "slic", .title = "SLiC", .pairs = true, .loss = slic_loss},
 };
 
 }  // namespace

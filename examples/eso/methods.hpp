@@ -48,6 +48,7 @@ struct Method {
   std::string_view title;  ///< as in a sentence
   bool samples = false;    ///< draws responses and rewards them while it is active
   bool pairs = false;      ///< learns from a chosen and a rejected response, with no SFT part
+  bool reference = false;  ///< reads the log-probabilities of a frozen model
   bool greedy = false;     ///< one sample at temperature 1 and a greedy response, its baseline
   AnyLoss (*loss)(const TrainFlags&);
 };

@@ -290,7 +290,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
   const Method& method = method_named(f.method);
   std::optional<ReferenceLogProbs> reference;
-  if (method.pairs && !f.dpo_reference_free) reference.emplace(f, model);
+  if (method.reference && !f.dpo_reference_free) reference.emplace(f, model);
   RunDirectory directory = open();
   TrainResult result;
   const RunState run{f,         method, hooks, model, tokenizer, examples, reference ? &*reference : nullptr,

@@ -32,6 +32,7 @@ struct MethodFlags {
   double dpo_beta = 0.1, dpo_label_smoothing = 0;
   std::string dpo_loss = "sigmoid", dpo_reference;
   bool dpo_reference_free = false;
+  double slic_margin = 1, slic_weight = 0.5;
 };
 
 /// The flags of `eso train`.

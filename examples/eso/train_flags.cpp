@@ -26,7 +26,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("format", f.format,
           "debsum, xsum, dolly, self-instruct, vicuna, hh, preference, prompt-response or text");
   f.layout.add_to(set);
-  set.add("method", f.method, "pretrain, sft, eso, unlike, drl, rrhf or dpo");
+  set.add("method", f.method, "pretrain, sft, eso, unlike, drl, rrhf, dpo or slic");
   set.add("output", f.output, "run directory to make");
   set.add("preset", f.preset, "paper, authors-code, literal or recommended: the defaults of the other flags");
   set.add("epochs", f.epochs, "passes over the data");

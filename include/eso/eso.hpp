@@ -78,7 +78,10 @@
 #include "eso/loss/drl.hpp"
 #include "eso/loss/eso.hpp"
 #include "eso/loss/rrhf.hpp"
+#include "eso/loss/sequence_unlikelihood.hpp"
 #include "eso/loss/sft.hpp"
+#include "eso/loss/slic.hpp"
+#include "eso/loss/token_unlikelihood.hpp"
 #include "eso/loss/totals.hpp"
 #include "eso/loss/unlike.hpp"
 

@@ -1,4 +1,4 @@
-"""Golden values of Unlike, DRL, RRHF and DPO, and of ESO over the mean length: tests/golden/method_losses.json.
+"""Golden values of Unlike, DRL, RRHF, DPO and SLiC, and of ESO over the mean length: tests/golden/method_losses.json.
 
 An implementation of its own in PyTorch with automatic differentiation. Run it with a Python that
 has torch:
@@ -106,6 +106,15 @@ def dpo(batch, lines, objective, beta, smoothing, reference_free):
     return torch.stack(losses).mean()
 
 
+def slic(batch, lines, margin, weight):
+    losses = []
+    for p in range(batch["prompts"]):
+        if rows(batch, p, "rejected"):
+            w, l = lines[rows(batch, p, "chosen")[0]].sum(), lines[rows(batch, p, "rejected")[0]].sum()
+            losses.append(F.relu(margin - w + l) - weight * w)
+    return torch.stack(losses).mean()
+
+
 def eso_mean_batch(batch, lines):
     samples = [n for n, r in enumerate(batch["responses"]) if r["kind"] == "sample"]
     mean_length = sum(len(lines[n]) for n in samples) / len(samples)
@@ -126,6 +135,7 @@ def main():
         "drl": (drl, itertools.product((False, True))),
         "rrhf": (rrhf, itertools.product(("response", "padded_row"), (1.0, 0.5), (True, False), (0.0, 0.7))),
         "dpo": (dpo, itertools.product(("sigmoid", "ipo"), (0.1, 0.5), (0.0, 0.1), (False, True))),
+        "slic": (slic, itertools.product((0.5, 3.0), (0.0, 0.4))),
         "eso_mean_batch": (eso_mean_batch, [()]),
     }
     result = {"batches": batches}
@@ -139,6 +149,18 @@ def main():
                 projection = sum(float((g * torch.tensor(r["weights"])).sum())
                                  for g, r in zip(gradient, batch["responses"]) if g is not None)
                 result[name].append({"batch": b, "options": list(choice), "value": value.item(), "projection": projection})
+    logits = 2 * torch.sin(1.7 * torch.arange(20) + 0.3).reshape(5, 4).T  # by columns
+    result["token_unlikelihood"] = []
+    for targets, alpha, floor in itertools.product(([3, 1, 3, 0], [2, 2, 2, 2], [0, 1, 2, 3]), (1.0, 0.4), (1e-5, 0.6)):
+        leaf = logits.clone().requires_grad_()
+        logp = leaf.log_softmax(1)
+        value = F.nll_loss(logp, torch.tensor(targets))
+        for t, y in enumerate(targets):
+            for c in set(targets[:t]) - {y}:
+                value = value - alpha / 4 * torch.log(torch.clamp(1 - logp[t, c].exp(), min=floor))
+        (gradient,) = torch.autograd.grad(value, leaf)
+        result["token_unlikelihood"].append({"targets": targets, "alpha": alpha, "floor": floor, "value": value.item(),
+                                             "d_logits": gradient.tolist()})
     path = pathlib.Path(__file__).with_name("method_losses.json")
     path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
 

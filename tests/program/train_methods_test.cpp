@@ -213,12 +213,12 @@ TEST_CASE("dpo prefers the chosen responses in the end") {
 
 TEST_CASE("every method resumes to the same bytes") {
   namespace fs = std::filesystem;
-  const std::string method = GENERATE("unlike", "drl", "rrhf", "dpo");
-  const Runs runs(method == "dpo" ? pairs : training_data);
+  const std::string method = GENERATE("unlike", "drl", "rrhf", "dpo", "slic");
+  const Runs runs(method == "dpo" || method == "slic" ? pairs : training_data);
   Words call =
       runs.call("run", Runs::small() + Words{"--method", method, "--epochs", "3", "--save-every", "2",
                                              "--learning-rate", "0.01", "--active-epochs", "from:2"});
-  if (method == "dpo") call = as_preference(call);
+  if (method == "dpo" || method == "slic") call = as_preference(call);
   INFO(method);
   REQUIRE(program(call).code == 0);
   fs::copy(runs / "run", runs / "cut", fs::copy_options::recursive);
