@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <sstream>
+#include <string_view>
 
 #include "eso/text/json_file.hpp"
 #include "eso/train/active_epochs.hpp"
 #include "eso/train/checkpoint.hpp"
 #include "eso/train/durable_file.hpp"
+#include "methods.hpp"
+#include "presets.hpp"
 #include "program.hpp"
 
 namespace eso_program {
@@ -27,7 +31,8 @@ void check_name(const std::string& name) {
   }
 }
 
-ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const std::string& differs) {
+ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std::string& name,
+                     const std::string& differs) {
   check_name(name);
   ComparedArm arm{name, differs, flags.common};
   CLI::App app;
@@ -44,36 +49,44 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
     }
   }
   set.read_config();
+  for (const auto& [flag, value] : preset_values(arm.flags.preset)) {
+    const std::string preset_flag(flag);
+    if (!set.given(preset_flag) && !given.given(preset_flag)) set.set(preset_flag, std::string(value));
+  }
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
   return arm;
 }
 
+/// Whether a flag says nothing before a method beside SFT is on.
+bool of_method_alone(std::string_view flag) {
+  for (const char* name : {"active-epochs", "temperatures", "reward", "preset"}) {
+    if (flag == name) return true;
+  }
+  return std::any_of(methods().begin(), methods().end(), [&](const Method& method) {
+    return (method.samples || method.pairs) && flag.starts_with(std::string(method.name) + "-");
+  });
+}
+
 /// The flags that decide what an arm does before its method is on, as text.
 std::string shared_key(TrainFlags flags, std::uint64_t seed) {
-  const TrainFlags none;
   flags.seed = seed;
-  flags.method = "sft";
+  if (!method_named(flags.method).pairs) flags.method = "sft";
   flags.output = "run";
   flags.keep_checkpoints = 0;
-  flags.active_epochs = none.active_epochs;
-  flags.temperatures = none.temperatures;
-  flags.reward = none.reward;
-  flags.eso_lambda = none.eso_lambda;
-  flags.eso_baseline = none.eso_baseline;
-  flags.eso_advantage_norm = none.eso_advantage_norm;
-  flags.eso_token_reduce = none.eso_token_reduce;
-  flags.eso_sample_reduce = none.eso_sample_reduce;
-  flags.eso_batch_reduce = none.eso_batch_reduce;
-  flags.eso_min_mean_reward = none.eso_min_mean_reward;
-  flags.eso_include_eos = none.eso_include_eos;
-  flags.eso_sigma = none.eso_sigma;
-  return config_of(flags);
+  std::istringstream lines(config_of(flags));
+  std::string key;
+  for (std::string line; std::getline(lines, line);) {
+    if (!of_method_alone(line.substr(0, line.find(' ')))) key += line + "\n";
+  }
+  return key;
 }
 
 /// The first 0-based epoch in which the arm's method is on; the number of epochs for SFT.
 std::int64_t first_active(const TrainFlags& flags) {
-  if (flags.method == "sft") return flags.epochs;
+  const Method& method = method_named(flags.method);
+  if (method.pairs) return 0;
+  if (!method.samples) return flags.epochs;
   const eso::ActiveEpochs active = eso::active_epochs_named(flags.active_epochs);
   for (std::int64_t epoch = 0; epoch < flags.epochs; ++epoch) {
     if (active(epoch, flags.epochs)) return epoch;
@@ -104,17 +117,17 @@ void copy_shared_steps(const std::filesystem::path& from, std::int64_t step, con
 
 }  // namespace
 
-std::vector<ComparedArm> arms_of(const CompareFlags& flags) {
+std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given) {
   std::vector<ComparedArm> arms;
   for (const std::string& method : flags.methods)
-    arms.push_back(make_arm(flags, method, "--method " + method));
+    arms.push_back(make_arm(flags, given, method, "--method " + method));
   for (const std::string& text : flags.arms) {
     const std::size_t colon = text.find(':');
     if (colon == std::string::npos)
       throw eso::input_error("--arm", "has no colon", "\"" + text + "\"", "\"NAME: FLAGS\"");
     std::string differs = text.substr(colon + 1);
     differs.erase(0, differs.find_first_not_of(' '));
-    arms.push_back(make_arm(flags, text.substr(0, colon), differs));
+    arms.push_back(make_arm(flags, given, text.substr(0, colon), differs));
   }
   if (arms.empty())
     throw eso::input_error("--methods", "there is no arm to compare", {}, "--methods or --arm");
@@ -132,13 +145,14 @@ std::filesystem::path ArmTrainer::run_of(const std::filesystem::path& directory,
   return directory / arm / fmt::format("seed-{}", seed);
 }
 
-/// Epochs that all arms of this key have in common; 0 if there is but one.
+/// Epochs that the arms of this key have in common which begin with SFT; 0 if there is but one of them.
 std::int64_t ArmTrainer::shared_epochs(const std::string& key, std::uint64_t seed) const {
   std::int64_t arms = 0, epochs = std::numeric_limits<std::int64_t>::max();
   for (const ComparedArm& arm : arms_) {
-    if (shared_key(arm.flags, seed) != key) continue;
+    const std::int64_t first = first_active(arm.flags);
+    if (first == 0 || shared_key(arm.flags, seed) != key) continue;
     ++arms;
-    epochs = std::min(epochs, first_active(arm.flags));
+    epochs = std::min(epochs, first);
   }
   return arms > 1 ? epochs : 0;
 }
@@ -149,6 +163,7 @@ double ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::
   flags.output = run_of(directory_, arm.name, seed).string();
   flags.keep_checkpoints = 0;
   TrainHooks hooks{.save_after_epochs = 0, .title = title};
+  if (first_active(flags) == 0) return eso_program::train(flags, hooks).seconds;
   const std::string key = shared_key(flags, seed);
   if (const auto known = shared_.find(key); known != shared_.end()) {
     copy_shared_steps(known->second.run, known->second.step, flags);

@@ -2,38 +2,9 @@
 #include <catch2/catch.hpp>
 #include <regex>
 
-#include "train_run.hpp"
+#include "comparisons.hpp"
 
 namespace {
-
-namespace fs = std::filesystem;
-
-/// Comparisons on seven examples, evaluated on five others.
-struct Comparisons : Runs {
-  std::string evaluation = (folder / "evaluation.jsonl").string();
-  std::string output = (folder / "out").string();
-
-  Comparisons() {
-    write_file(evaluation, json_line("x", "e u") + json_line("y", "p") + json_line("the", "l e") +
-                               json_line("zz", "u") + json_line(std::string(30, '!'), "too long"));
-  }
-
-  static Words training() { return small() + Words{"--epochs", "3", "--learning-rate", "0.01"}; }
-  Words arguments(const Words& more) const {
-    return Words{"compare",  "--model",  golden_model("plain"), "--data",   data,  "--evaluation-data",
-                 evaluation, "--format", "prompt-response",     "--output", output} +
-           more;
-  }
-  Finished call(const Words& more) const {
-    return program(arguments(training() + Words{"--seeds", "10,20", "--temperature", "1,0"} + more));
-  }
-  Json result() const { return Json::parse(read_file(fs::path(output) / "comparison.json")); }
-
-  /// A plain run with the flags of an arm.
-  fs::path plain(const std::string& name, const Words& flags) const {
-    return train(name, training() + flags);
-  }
-};
 
 /// Lines of the table that begin with this word.
 int rows(const std::string& table, const std::string& name) {
