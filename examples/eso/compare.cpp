@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <limits>
 #include <set>
-#include <sstream>
-#include <string_view>
 
 #include "eso/text/json_file.hpp"
 #include "eso/train/active_epochs.hpp"
@@ -58,28 +56,19 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
   return arm;
 }
 
-/// Whether a flag says nothing before a method beside SFT is on.
-bool of_method_alone(std::string_view flag) {
-  for (const char* name : {"active-epochs", "temperatures", "reward", "preset"}) {
-    if (flag == name) return true;
-  }
-  return std::any_of(methods().begin(), methods().end(), [&](const Method& method) {
-    return (method.samples || method.pairs) && flag.starts_with(std::string(method.name) + "-");
-  });
-}
-
 /// The flags that decide what an arm does before its method is on, as text.
 std::string shared_key(TrainFlags flags, std::uint64_t seed) {
+  const TrainFlags none;
   flags.seed = seed;
-  if (!method_named(flags.method).pairs) flags.method = "sft";
+  flags.method = "sft";
   flags.output = "run";
   flags.keep_checkpoints = 0;
-  std::istringstream lines(config_of(flags));
-  std::string key;
-  for (std::string line; std::getline(lines, line);) {
-    if (!of_method_alone(line.substr(0, line.find(' ')))) key += line + "\n";
-  }
-  return key;
+  flags.active_epochs = none.active_epochs;
+  flags.temperatures = none.temperatures;
+  flags.reward = none.reward;
+  flags.preset = none.preset;
+  forget_methods(flags);
+  return config_of(flags);
 }
 
 /// The first 0-based epoch in which the arm's method is on; the number of epochs for SFT.

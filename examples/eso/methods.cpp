@@ -134,6 +134,8 @@ const Method& method_named(std::string_view name) {
   throw eso::input_error("--method", name.empty() ? "is required" : "unknown", std::string(name), known);
 }
 
+void forget_methods(TrainFlags& flags) { static_cast<MethodFlags&>(flags) = {}; }
+
 eso::Temperatures method_sampler(const Method& method, const TrainFlags& f) {
   eso::Temperatures sampler(method.greedy ? std::vector<double>{1} : f.temperatures);
   sampler.max_tokens = f.max_response_tokens;

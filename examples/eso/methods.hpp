@@ -67,5 +67,7 @@ eso::RecordStyle method_records(const Method& method, const TrainFlags& flags);
 /// The flags of the methods and their checks.
 void add_method_flags(FlagSet& set, TrainFlags& flags);
 void check_method_flags(const TrainFlags& flags);
+/// Gives the flags that only methods beside SFT read their defaults.
+void forget_methods(TrainFlags& flags);
 
 }  // namespace eso_program

@@ -96,6 +96,7 @@ struct RunState {
   const AnyModel& model;
   const eso::ByteLevelBpe& tokenizer;
   const std::vector<eso::Example>& examples;
+  ReferenceLogProbs* reference;  // null where none is read
   RunDirectory& directory;
   TrainResult& result;
 };
@@ -235,11 +236,7 @@ std::int64_t run_method(const RunState& run, AnyModel& model, Optimizer optimize
   AnyLoss loss = run.method.loss(f);
   if (!run.method.samples) {
     eso::Trainer trainer(model, std::move(loss), std::move(optimizer));
-    std::optional<ReferenceLogProbs> reference;
-    if (run.method.pairs && !f.dpo_reference_free) {
-      reference.emplace(f, model);
-      trainer.prepare = [&](eso::Batch& batch) { reference->fill(batch); };
-    }
+    if (run.reference) trainer.prepare = [&](eso::Batch& batch) { run.reference->fill(batch); };
     return run_trainer(run, model, std::move(trainer));
   }
   eso::Temperatures sampler = method_sampler(run.method, f);
@@ -291,9 +288,13 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   model.set_dropout(rate ? eso::DropoutRates::all(model.architecture().family, *rate)
                          : config_dropout(f.model));
   const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
+  const Method& method = method_named(f.method);
+  std::optional<ReferenceLogProbs> reference;
+  if (method.pairs && !f.dpo_reference_free) reference.emplace(f, model);
   RunDirectory directory = open();
   TrainResult result;
-  const RunState run{f, method_named(f.method), hooks, model, tokenizer, examples, directory, result};
+  const RunState run{f,         method, hooks, model, tokenizer, examples, reference ? &*reference : nullptr,
+                     directory, result};
   if (f.optimizer == "sgd") {
     result.steps = run_method(run, model, eso::Sgd{.weight_decay = f.weight_decay, .threads = threads.get()});
   } else {

@@ -13,8 +13,29 @@
 
 namespace eso_program {
 
+/// Those of its flags that a method beside SFT reads.
+struct MethodFlags {
+  double eso_lambda = 0.05;
+  std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum",
+              eso_sample_reduce = "sum", eso_batch_reduce = "mean";
+  double eso_min_mean_reward = -std::numeric_limits<double>::infinity(), eso_sigma = 1;
+  bool eso_include_eos = true;
+  double unlike_lambda = 0.05;
+  std::string unlike_objective = "one-minus-p", unlike_select = "below-mean", unlike_weight = "one";
+  double unlike_threshold = 0, unlike_floor = 1e-5;
+  double drl_lambda = 0.05, drl_gamma = 0.9984;
+  std::string drl_combine = "additive";
+  bool drl_length_norm = false;
+  double rrhf_weight = 1, rrhf_length_exponent = 1, rrhf_best_weight = 0;
+  std::string rrhf_length_mode = "response";
+  bool rrhf_include_reference = true;
+  double dpo_beta = 0.1, dpo_label_smoothing = 0;
+  std::string dpo_loss = "sigmoid", dpo_reference;
+  bool dpo_reference_free = false;
+};
+
 /// The flags of `eso train`.
-struct TrainFlags {
+struct TrainFlags : MethodFlags {
   std::string backend = "eigen", model, format, method, output, preset = "paper";
   std::vector<std::string> data;
   DataFlags layout;
@@ -40,23 +61,6 @@ struct TrainFlags {
   std::string precision = "float32", device = "cpu", dropout = "0", reward = "rougeL";
   std::int64_t window_tokens = 0;
   std::string sft_reduction = "token-mean";
-  double eso_lambda = 0.05;
-  std::string eso_baseline = "mean", eso_advantage_norm = "none", eso_token_reduce = "sum",
-              eso_sample_reduce = "sum", eso_batch_reduce = "mean";
-  double eso_min_mean_reward = -std::numeric_limits<double>::infinity(), eso_sigma = 1;
-  bool eso_include_eos = true;
-  double unlike_lambda = 0.05;
-  std::string unlike_objective = "one-minus-p", unlike_select = "below-mean", unlike_weight = "one";
-  double unlike_threshold = 0, unlike_floor = 1e-5;
-  double drl_lambda = 0.05, drl_gamma = 0.9984;
-  std::string drl_combine = "additive";
-  bool drl_length_norm = false;
-  double rrhf_weight = 1, rrhf_length_exponent = 1, rrhf_best_weight = 0;
-  std::string rrhf_length_mode = "response";
-  bool rrhf_include_reference = true;
-  double dpo_beta = 0.1, dpo_label_smoothing = 0;
-  std::string dpo_loss = "sigmoid", dpo_reference;
-  bool dpo_reference_free = false;
 };
 
 /// Adds them all to a set.

@@ -166,7 +166,7 @@ struct LossResult {
 /// can bring (no pair, equal rewards) is not an error but a zero.
 ///
 /// \par Models
-/// `SftLoss`, `EsoLoss`, `Combined`.
+/// `SftLoss`, `EsoLoss`, `UnlikeLoss`, `DrlLoss`, `RrhfLoss`, `DpoLoss`, `Combined`.
 template <class L>
 concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, const Totals& totals) {
   { l(batch, logp, totals) } -> std::same_as<LossResult>;

@@ -6,6 +6,7 @@ Needs torch, transformers and safetensors. As in make_gpt2.py everything is comp
 For that two places where transformers goes through float32 whatever the model's type are replaced: the softmax of
 attention and the angles of rotary positions. The script fails if the untouched model in float32 says anything else.
 """
+import itertools
 import json
 import pathlib
 import shutil
@@ -133,17 +134,40 @@ def sequence_log_probs(model, prompt, response):
     return torch.stack([logp[len(prompt) + t - 1, token] for t, token in enumerate(response)])
 
 
-def step_gradients(folder, batch, weight):
-    """Of the mean over all target tokens of -log p, plus weight times the mean over prompts of
-    sum_j (mean R - R_j) log p(sample j)."""
+def method_part(method, model, batch):
+    """What the method adds to the cross-entropy; for dpo the whole objective. rrhf ranks the target too, with reward 1;
+    drl takes the first sample, and the second for the greedy response; dpo prefers the target to the first sample, under
+    a reference that gives every token -2."""
+    total = torch.zeros((), dtype=torch.float64)
+    for text in batch:
+        logp = [sequence_log_probs(model, text["prompt_ids"], s["response_ids"]) for s in text["samples"]]
+        target = sequence_log_probs(model, text["prompt_ids"], text["target_ids"])
+        rewards = [s["reward"] for s in text["samples"]]
+        mean = sum(rewards) / len(rewards)
+        if method == "eso":
+            total = total + sum((mean - r) * lp.sum() for r, lp in zip(rewards, logp))
+        elif method == "unlike":
+            total = total + sum(-torch.log(1 - lp.exp()).sum() for r, lp in zip(rewards, logp) if r < mean)
+        elif method == "drl":
+            total = total - (rewards[0] - rewards[1]) * logp[0].sum()
+        elif method == "rrhf":
+            scores = [lp.mean() for lp in logp] + [target.mean()]
+            rewards = rewards + [1.0]
+            for i, j in itertools.permutations(range(len(scores)), 2):
+                if rewards[i] < rewards[j]:
+                    total = total + torch.relu(scores[i] - scores[j])
+        elif method == "dpo":
+            h = (target + 2).sum() - (logp[0] + 2).sum()
+            total = total - torch.nn.functional.logsigmoid(0.1 * h)
+    return total / len(batch)
+
+
+def step_gradients(folder, batch, method, weight):
+    """Of the mean over all target tokens of -log p, plus weight times the method's part."""
     model = load(folder)
     targets = torch.cat([sequence_log_probs(model, text["prompt_ids"], text["target_ids"]) for text in batch])
-    loss = -targets.mean()
-    for text in batch:
-        mean = sum(sample["reward"] for sample in text["samples"]) / len(text["samples"])
-        for sample in text["samples"]:
-            total = sequence_log_probs(model, text["prompt_ids"], sample["response_ids"]).sum()
-            loss = loss + weight / len(batch) * (mean - sample["reward"]) * total
+    part = method_part(method, model, batch)
+    loss = part if method == "dpo" else -targets.mean() + (0 if method == "sft" else weight) * part
     loss.backward()
     return loss.item(), {name: parameter.grad.float() for name, parameter in model.named_parameters()}
 
@@ -169,8 +193,8 @@ def main():
     steps = {"batch": batch, "lambda": 0.5, "loss": {}}
     (FOLDER / "steps").mkdir()
     for name, folder in (folders | {"gpt2/plain": FOLDER / "gpt2" / "plain"}).items():
-        for method, weight in (("sft", 0), ("eso", steps["lambda"])):
-            steps["loss"].setdefault(name, {})[method], gradients = step_gradients(folder, batch, weight)
+        for method in ("sft", "eso", "unlike", "drl", "rrhf", "dpo"):
+            steps["loss"].setdefault(name, {})[method], gradients = step_gradients(folder, batch, method, steps["lambda"])
             gradients = {"embed_out.weight" if name == "lm_head.weight" else name: g for name, g in gradients.items()}
             path = FOLDER / "steps" / f"{name.replace('/', '-')}-{method}.safetensors"
             save_file(gradients, path)

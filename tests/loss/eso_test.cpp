@@ -306,3 +306,18 @@ TEST_CASE("the prompts above the threshold are counted over the whole step", "[l
     with_batch_reduce(BatchReduce::mean_kept, .1).count(part(small.batch, p, 1), parts);
   CHECK(parts.kept_prompts == 1);
 }
+
+TEST_CASE("EsoLoss over the mean length of the step's samples: by hand, from PyTorch, and by the laws",
+          "[loss][eso]") {
+  EsoLoss loss;
+  loss.token_reduce = TokenReduce::mean_batch;
+  // 2.4 over (2 + 1 + 3 + 2) / 4 tokens
+  CHECK(evaluate(loss, one_prompt()).value == Approx(1.2).epsilon(1e-14));
+  for (const auto& entry : golden_methods().at("eso_mean_batch")) check_golden_method(loss, entry);
+  const testing::LawReport report = testing::check_loss(loss);
+  INFO(report.text());
+  CHECK(report.passed());
+  const SmallBatch small = one_prompt();
+  CHECK(message_of([&] { loss(small.batch, small.logp(), Totals{.prompts = 1}); }) ==
+        "EsoLoss: totals count no sampled tokens");
+}

@@ -79,6 +79,43 @@ inline SmallBatch two_prompts() {
   return small;
 }
 
+/// tests/golden/method_losses.json, made by make_method_losses.py.
+inline const nlohmann::json& golden_methods() {
+  static const nlohmann::json golden =
+      nlohmann::json::parse(std::ifstream(std::string(ESO_TEST_DIR) + "/golden/method_losses.json"));
+  return golden;
+}
+
+/// Compares value and gradient, against the stored weights, with an entry of them.
+template <eso::Loss L>
+void check_golden_method(const L& loss, const nlohmann::json& entry) {
+  CAPTURE(entry.dump());
+  const nlohmann::json& stored = golden_methods().at("batches").at(entry.at("batch").get<std::size_t>());
+  const std::map<std::string, eso::Kind> kinds{{"target", eso::Kind::target},
+                                               {"sample", eso::Kind::sample},
+                                               {"greedy", eso::Kind::greedy},
+                                               {"chosen", eso::Kind::chosen},
+                                               {"rejected", eso::Kind::rejected}};
+  SmallBatch small(stored.at("prompts").get<eso::Index>()), reference = small, weights = small;
+  for (const nlohmann::json& r : stored.at("responses")) {
+    const auto prompt = r.at("prompt").get<eso::Index>();
+    const eso::Kind kind = kinds.at(r.at("kind").get<std::string>());
+    small.add(prompt, kind, r.at("logp").get<std::vector<double>>(), r.at("reward").get<double>());
+    reference.add(prompt, kind, r.at("reference").get<std::vector<double>>());
+    weights.add(prompt, kind, r.at("weights").get<std::vector<double>>());
+  }
+  small.batch.reference_logp = reference.logp();
+  const eso::LossResult result = evaluate(loss, small);
+  CHECK(result.value == Approx(entry.at("value").get<double>()).epsilon(1e-11).margin(1e-12));
+  double projection = 0;
+  for (std::size_t n = 0; n < weights.rows.size(); ++n) {
+    for (std::size_t t = 0; t < weights.rows[n].size(); ++t)
+      projection +=
+          weights.rows[n][t] * result.d_logp(static_cast<eso::Index>(n), static_cast<eso::Index>(t));
+  }
+  CHECK(projection == Approx(entry.at("projection").get<double>()).epsilon(1e-11).margin(1e-12));
+}
+
 /// tests/golden/losses.json, made by make_losses.py.
 inline const nlohmann::json& golden_losses() {
   static const nlohmann::json golden =

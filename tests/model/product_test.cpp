@@ -105,8 +105,9 @@ TEST_CASE("a product with a packed matrix is that with the matrix itself, bit fo
   eso::Threads threads(2);
   for (const auto& [n, k] : {std::pair<Index, Index>{1, 1}, {31, 7}, {64, 384}, {97, 385}, {1030, 769}}) {
     const RowMajor b = random(k, n, 2), bt = b.transpose();
-    const eso::PackedMatrix packed({b.data(), n, 1}, k, n, threads);
-    const eso::PackedMatrix packed_t({bt.data(), 1, k}, k, n, threads);
+    eso::PackedMatrix packed(k, n), packed_t(k, n);
+    packed.copy({b.data(), n, 1}, threads);
+    packed_t.copy({bt.data(), 1, k}, threads);
     for (Index m = 1; m <= eso::FloatProduct::few; ++m) {
       INFO(m << " x " << n << " x " << k);
       const RowMajor a = random(m, k, 1), before = random(m, n, 3);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
@@ -58,7 +59,14 @@ TEST_CASE("compare trains the five methods of the paper, and an arm, from one st
     CHECK(method.at("eval").at(0).at("results").size() == 2);
     CHECK(method.at("curve").at(0).size() == 6);
     CHECK(method.at("method") == (name == "negative-half" ? "unlike" : name));
-    models.insert(weights_of(fs::path(c.output) / name / "seed-0"));
+    const fs::path run = fs::path(c.output) / name / "seed-0";
+    models.insert(weights_of(run));
+    // What is shared is copied, times included.
+    const auto lines = json_lines(run / "metrics.jsonl"),
+               first = json_lines(fs::path(c.output) / "sft" / "seed-0" / "metrics.jsonl");
+    REQUIRE(lines.size() == 6);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(lines[i] == first[i]);
+    CHECK(lines[4].at("active") == (name != "sft"));
     CHECK(method.contains("paired") == (name != "sft"));
     if (name == "sft") continue;
     REQUIRE(method.at("paired").size() == 2);
@@ -113,7 +121,10 @@ TEST_CASE("compare trains DPO on pairs beside SFT on the chosen responses, which
   CHECK(difference(c.plain("dpo", {"--method", "dpo"}), out / "dpo" / "seed-0") == "");
   CHECK(difference(c.plain("ipo", {"--method", "dpo", "--dpo-loss", "ipo", "--dpo-beta", "0.5"}),
                    out / "ipo" / "seed-0") == "");
-  CHECK(metrics_of(out / "dpo" / "seed-0").front().contains("rewards/margins"));
+  const Json step = metrics_of(out / "dpo" / "seed-0").front();
+  CHECK(step.contains("rewards/margins"));
+  CHECK_FALSE(step.contains("loss/sft"));
+  CHECK(step.at("loss").get<double>() == Approx(std::log(2.0)));  // the model is its own reference
   const Json result = c.result();
   CHECK(result.at("examples").at(0).at("reference") == "e u");
   CHECK(result.at("examples").at(1).at("reference") == "p");

@@ -182,7 +182,7 @@ TEST_CASE("compare refuses arms that it cannot train and writes nothing") {
     fs::remove_all(c.output);
   };
   refuse({}, {"--methods"});
-  refuse({"--methods", "sft,dpo"}, {"--method", "dpo"});
+  refuse({"--methods", "sft,dpo"}, {"--format", "no pairs", "dpo"});
   refuse({"--methods", "sft,best"}, {"--method", "best"});
   refuse({"--methods", "sft,pretrain"}, {"pretrain"});
   refuse({"--methods", "sft,sft"}, {"sft"});

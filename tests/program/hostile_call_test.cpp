@@ -150,7 +150,7 @@ std::vector<HostileCase> flag_cases() {
       flags({"--temperatures", ""}, "--temperatures: is empty"),
       flags({"--temperatures", "1,hot"}, "--temperatures: hot is no number, or out of range"),
       flags({"--threads", "99999"}, "--threads: is out of range, found 99999, expected 0 to 4096"),
-      flags({"--method", "dpo"}, "--method: dpo is not there yet"),
+      flags({"--method", "ppo"}, "--method: ppo is not there yet"),
       flags({"--format", "text"}, "--format: has no prompts, which --method sft needs, found text"),
       flags({"--method", "eso", "--temperatures", "1", "--eso-baseline", "leave-one-out"},
             "--temperatures: too few samples a prompt for this baseline, found 1, expected at least 2"),

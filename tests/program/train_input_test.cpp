@@ -79,11 +79,11 @@ TEST_CASE("train refuses a call without what it needs") {
 
 TEST_CASE("train refuses methods, backends, presets and formats that are not there or not there yet") {
   const Refusals r;
-  for (const char* method : {"unlike", "drl", "rrhf", "dpo", "ppo", "reward-model", "nes", "SFT", "grpo"})
+  for (const char* method : {"ppo", "reward-model", "nes", "SFT", "grpo"})
     r.refuse({"--method", method}, {"--method", method});
   for (const char* backend : {"torch", "ggml", "jax"})
     r.refuse({"--backend", backend}, {"--backend", backend});
-  for (const char* preset : {"authors-code", "literal", "recommended", "best"})
+  for (const char* preset : {"best", "Paper"})
     r.refuse({"--preset", preset}, {"--preset", preset});
   for (const char* format : {"alpaca", "HH"})
     r.refuse({"--format", format}, {"--format", format});
@@ -107,7 +107,7 @@ TEST_CASE("train refuses methods, backends, presets and formats that are not the
 TEST_CASE("train refuses flags that it has not and flags given twice") {
   const Refusals r;
   for (const char* flag :
-       {"--lora-rank", "--checkpoint-activations", "--answers", "--dpo-beta", "--epoch", "-e"})
+       {"--lora-rank", "--checkpoint-activations", "--answers", "--ppo-clip", "--epoch", "-e"})
     r.refuse({flag, "1"}, {flag});
   r.refuse({"stray"}, {"stray"});
   r.refuse({"--epochs", "1", "--epochs", "2"}, {"--epochs"});

@@ -34,7 +34,7 @@ template <class Scalar>
 class Decoder {
  public:
   /// Generation copies the weights, once a response is longer than a few tokens, into the order in which it
-  /// reads them. Faster by a fifth; as much memory as the weights while the `Decoding` lives.
+  /// reads them. Faster by a fifth; from then on as much memory again as the weights.
   bool packs_for_decoding = true;
   bool keeps_for_backward = true;  ///< false: `log_probs` keeps nothing and `backward` is refused
   DropoutRates dropout = {};       ///< of `log_probs(batch, seed)`; nothing else drops
@@ -385,6 +385,7 @@ class Decoder {
   std::vector<Scalar*> gradients_;
 
   DecoderWeights<Scalar> weights_;
+  std::shared_ptr<PackedWeights<Scalar>> packed_ = std::make_shared<PackedWeights<Scalar>>();
 
   // The last forward pass.
   bool has_forward_ = false;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -101,13 +102,16 @@ struct DecoderWeights {
   LayerNorm<Scalar> final_norm;
   VocabularyHead<Scalar> head;
 
-  /// Copies the matrices, as they are now, for products with few rows. As much memory as they take.
-  void pack(Threads& threads) {
-    for (DecoderLayer<Scalar>& layer : layers) {
-      for (Linear<Scalar>* linear : {&layer.qkv, &layer.attention_out, &layer.inner, &layer.outer})
-        linear->pack(threads);
+  /// Copies the matrices, as they are now, for products with few rows: as much memory as they take, that of
+  /// the copies of `old` if there are some.
+  void pack(const DecoderWeights* old, Threads& threads) {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      for (const auto linear : {&DecoderLayer<Scalar>::qkv, &DecoderLayer<Scalar>::attention_out,
+                                &DecoderLayer<Scalar>::inner, &DecoderLayer<Scalar>::outer}) {
+        (layers[i].*linear).pack(old ? (old->layers[i].*linear).packed : nullptr, threads);
+      }
     }
-    head.pack(threads);
+    head.pack(old ? old->head.packed : nullptr, threads);
   }
 
   /// Points them at `stored`, which has the order of `arrays(a)`, and at their gradients where there are any.
@@ -182,6 +186,24 @@ struct DecoderWeights {
     }
     throw input_error("Decoder", "unknown role of an array");
   }
+};
+
+/// Copies of the weights for decoding, whose memory one `Decoding` hands to the next.
+template <class Scalar>
+class PackedWeights {
+ public:
+  /// A copy of the weights as they are now, in the memory of the last copy unless that is still in use.
+  std::shared_ptr<const DecoderWeights<Scalar>> copy(const DecoderWeights<Scalar>& weights,
+                                                     Threads& threads) {
+    const std::lock_guard lock(mutex_);
+    auto fresh = std::make_shared<DecoderWeights<Scalar>>(weights);
+    fresh->pack(last_.use_count() == 1 ? last_.get() : nullptr, threads);
+    return last_ = fresh;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<const DecoderWeights<Scalar>> last_;
 };
 
 }  // namespace eso

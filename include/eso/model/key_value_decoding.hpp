@@ -57,7 +57,7 @@ class KeyValueDecoding {
       logits_.resize(0, model_->vocabulary_size());
       return;
     }
-    if (++steps_ == patience && packs_) pack_weights();
+    if (++steps_ == patience && packs_) packed_ = model_->packed_->copy(model_->weights_, *model_->threads_);
     RowMatrix<Scalar> x, embedded;
     model_->embed(fed, positions, x, embedded);
     for (Index layer = 0; layer < model_->architecture().layers; ++layer) {
@@ -81,12 +81,6 @@ class KeyValueDecoding {
     std::vector<Packing::Segment> prompts;        ///< rows of `keys` and `values`
     std::vector<RowMatrix<Scalar>> keys, values;  ///< a layer: (prompt rows, H)
   };
-
-  void pack_weights() {
-    const auto packed = std::make_shared<DecoderWeights<Scalar>>(model_->weights_);
-    packed->pack(*model_->threads_);
-    packed_ = packed;
-  }
 
   const DecoderWeights<Scalar>& weights() const { return packed_ ? *packed_ : model_->weights_; }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <numbers>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "eso/model/architecture.hpp"
@@ -47,13 +48,13 @@ struct Linear {
   Weight<Scalar> weight, bias;  ///< `bias.value` null: no bias
   Index in = 0, out = 0;
   bool in_out = true;
-  std::shared_ptr<const PackedMatrix> packed = {};  ///< a copy of W for few rows, of floats alone
+  std::shared_ptr<PackedMatrix> packed = {};  ///< a copy of W for few rows, of floats alone
 
-  /// Copies W as it is now for products with few rows.
-  void pack(Threads& threads) {
+  /// Copies W as it is now for products with few rows, into `room` if there is one.
+  void pack(std::shared_ptr<PackedMatrix> room, Threads& threads) {
     if constexpr (std::is_same_v<Scalar, float>) {
-      const FloatMatrix w = in_out ? FloatMatrix{weight.value, out, 1} : FloatMatrix{weight.value, 1, in};
-      packed = std::make_shared<PackedMatrix>(w, in, out, threads);
+      packed = room ? std::move(room) : std::make_shared<PackedMatrix>(in, out);
+      packed->copy(in_out ? FloatMatrix{weight.value, out, 1} : FloatMatrix{weight.value, 1, in}, threads);
     }
   }
 

@@ -19,8 +19,8 @@ namespace eso {
 /// Takes as much memory as the matrix. A product gives the same bits as with the matrix itself.
 class PackedMatrix {
  public:
-  /// What `b` holds, (in, out), divided among the threads. \throws std::bad_alloc.
-  PackedMatrix(const FloatMatrix& b, Index in, Index out, Threads& threads) : in_(in) {
+  /// Room for a matrix (in, out). \throws std::bad_alloc.
+  PackedMatrix(Index in, Index out) : in_(in), out_(out) {
     constexpr std::size_t page = std::size_t{2} << 20;
     const Index slivers = (out + FloatProduct::width - 1) / FloatProduct::width;
     const auto bytes = static_cast<std::size_t>(slivers * FloatProduct::width * in) * sizeof(float);
@@ -28,9 +28,13 @@ class PackedMatrix {
     memory_.reset(static_cast<float*>(std::aligned_alloc(page, whole)));
     if (!memory_) throw std::bad_alloc();
     ::madvise(memory_.get(), whole, MADV_HUGEPAGE);  // fewer pages to look up; a system without is as right
-    threads.for_ranges(out, FloatProduct::width, [&](Index begin, Index end) {
-      FloatProduct::pack_columns({b.at(0, begin), b.row, b.column}, in, end - begin,
-                                 memory_.get() + begin * in);
+  }
+
+  /// Takes what `b`, (in, out), holds now.
+  void copy(const FloatMatrix& b, Threads& threads) {
+    threads.for_ranges(out_, FloatProduct::width, [&](Index begin, Index end) {
+      FloatProduct::pack_columns({b.at(0, begin), b.row, b.column}, in_, end - begin,
+                                 memory_.get() + begin * in_);
     });
   }
 
@@ -42,7 +46,7 @@ class PackedMatrix {
     void operator()(float* memory) const { std::free(memory); }
   };
   std::unique_ptr<float, Free> memory_;
-  Index in_;
+  Index in_, out_;
 };
 
 /// c = factor a b or, with `add`, c += factor a b, with columns of a packed b; c is row-major. One thread.

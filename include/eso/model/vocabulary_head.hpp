@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "eso/model/layers.hpp"
@@ -37,14 +38,15 @@ class VocabularyHead {
 
   Weight<Scalar> weight;  ///< E, (V, H)
   Index vocabulary = 0, width = 0;
-  double temperature = 1;                           ///< above 0: divides the logits
-  std::shared_ptr<const PackedMatrix> packed = {};  ///< a copy of E for few rows, of floats alone
+  double temperature = 1;                     ///< above 0: divides the logits
+  std::shared_ptr<PackedMatrix> packed = {};  ///< a copy of E for few rows, of floats alone
 
-  /// Copies E as it is now for `logits` of few rows.
-  void pack(Threads& threads) {
-    if constexpr (std::is_same_v<Scalar, float>)
-      packed =
-          std::make_shared<PackedMatrix>(FloatMatrix{weight.value, 1, width}, width, vocabulary, threads);
+  /// Copies E as it is now for `logits` of few rows, into `room` if there is one.
+  void pack(std::shared_ptr<PackedMatrix> room, Threads& threads) {
+    if constexpr (std::is_same_v<Scalar, float>) {
+      packed = room ? std::move(room) : std::make_shared<PackedMatrix>(width, vocabulary);
+      packed->copy({weight.value, 1, width}, threads);
+    }
   }
 
   /// Fills `logp` (N, R) at the targets and `kept` for the backward pass, if there is to be one.

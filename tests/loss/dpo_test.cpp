@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#include "eso/loss/dpo.hpp"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "eso/testing/loss_laws.hpp"
+#include "small_batches.hpp"
+
+using namespace eso;
+
+namespace {
+
+/// LP = -20, -30 and -22, -29 under the reference: h = 10 - 7 = 3.
+SmallBatch one_pair() {
+  SmallBatch small(1), reference(1);
+  small.add(0, Kind::chosen, {-12, -8}).add(0, Kind::rejected, {-30});
+  reference.add(0, Kind::chosen, {-11, -11}).add(0, Kind::rejected, {-29});
+  small.batch.reference_logp = reference.logp();
+  return small;
+}
+
+std::map<std::string, double> parts(const LossResult& result) {
+  return {result.parts.begin(), result.parts.end()};
+}
+
+}  // namespace
+
+TEST_CASE("DpoLoss by hand", "[loss][dpo]") {
+  const LossResult result = evaluate(DpoLoss{}, one_pair());
+  CHECK(result.value == Approx(.5543552445).epsilon(1e-10));  // log(1 + exp(-.3))
+  CHECK(evaluate(DpoLoss{.label_smoothing = .1}, one_pair()).value == Approx(.5843552445).epsilon(1e-10));
+  CHECK(evaluate(DpoLoss{.objective = DpoObjective::ipo}, one_pair()).value == Approx(4).epsilon(1e-14));
+  // without a reference h = 10: log(1 + exp(-1))
+  CHECK(evaluate(DpoLoss{.reference_free = true}, one_pair()).value == Approx(std::log1p(std::exp(-1.0))));
+  // slope -beta sigmoid(-.3) at each token of the chosen response, the opposite at the other's
+  CHECK(result.d_logp(0, 1) == Approx(-.1 / (1 + std::exp(.3))).epsilon(1e-14));
+  CHECK(result.d_logp(1, 0) == Approx(.1 / (1 + std::exp(.3))).epsilon(1e-14));
+  const auto named = parts(result);
+  CHECK(named.size() == 7);
+  CHECK(named.at("loss/dpo") == result.value);
+  CHECK(named.at("rewards/chosen") == Approx(.2));
+  CHECK(named.at("rewards/rejected") == Approx(-.1));
+  CHECK(named.at("rewards/margins") == Approx(.3));
+  CHECK(named.at("rewards/accuracies") == 1);
+  CHECK(named.at("logps/chosen") == Approx(-20));
+  CHECK(named.at("logps/rejected") == Approx(-30));
+}
+
+TEST_CASE("DpoLoss is a mean over pairs, and prompts without a pair count nothing", "[loss][dpo]") {
+  SmallBatch small(3), reference(3);
+  const auto add = [&](Index p, Kind kind, double logp, double ref) {
+    small.add(p, kind, {logp});
+    reference.add(p, kind, {ref});
+  };
+  add(0, Kind::chosen, -20, -22), add(0, Kind::rejected, -30, -29);
+  add(1, Kind::chosen, -1, -1);
+  add(2, Kind::chosen, -30, -29), add(2, Kind::rejected, -20, -22);  // h = -3
+  small.batch.reference_logp = reference.logp();
+  const LossResult result = evaluate(DpoLoss{}, small);
+  CHECK(result.value == Approx(.5543552445 + .15).epsilon(1e-10));  // softplus(.3) = softplus(-.3) + .3
+  CHECK(parts(result).at("rewards/accuracies") == .5);
+  CHECK(parts(result).at("rewards/margins") == Approx(0).margin(1e-15));
+  SmallBatch none(1);
+  none.add(0, Kind::target, {-1});
+  CHECK(evaluate(DpoLoss{}, none).value == 0);
+}
+
+TEST_CASE("DpoLoss stays finite for differences of ten thousand nats", "[loss][dpo]") {
+  for (const double far : {-1e5, 1e5}) {
+    SmallBatch small(1);
+    small.add(0, Kind::chosen, {std::min(far, 0.0)}).add(0, Kind::rejected, {std::min(-far, 0.0)});
+    const LossResult result = evaluate(DpoLoss{.reference_free = true}, small);
+    CHECK(result.value == Approx(far > 0 ? 0 : 1e4));
+    CHECK(result.d_logp(0, 0) == Approx(far > 0 ? 0 : -.1));
+  }
+  CHECK(softplus(800) == 800);
+  CHECK(softplus(-800) == 0);
+}
+
+TEST_CASE("DpoLoss equals its golden values from PyTorch", "[loss][dpo]") {
+  REQUIRE(golden_methods().at("dpo").size() == 32);
+  for (const auto& entry : golden_methods().at("dpo")) {
+    const auto& o = entry.at("options");
+    check_golden_method(DpoLoss{.objective = o[0] == "ipo" ? DpoObjective::ipo : DpoObjective::sigmoid,
+                                .beta = o[1].get<double>(),
+                                .label_smoothing = o[2].get<double>(),
+                                .reference_free = o[3].get<bool>()},
+                        entry);
+  }
+}
+
+TEST_CASE("DpoLoss obeys the laws of a loss with every option", "[loss][dpo][laws]") {
+  DpoLoss loss;
+  loss.objective = GENERATE(DpoObjective::sigmoid, DpoObjective::ipo);
+  loss.reference_free = GENERATE(false, true);
+  loss.label_smoothing = loss.reference_free ? 0 : .2;
+  loss.beta = .4;
+  const testing::LawReport report = testing::check_loss(loss);
+  INFO(report.text());
+  CHECK(report.passed());
+}
+
+TEST_CASE("DpoLoss refuses what has no meaning", "[loss][dpo]") {
+  SmallBatch small = one_pair();
+  CHECK(message_of([&] { evaluate(DpoLoss{.beta = 0}, small); }) ==
+        "DpoLoss: beta is out of range, found 0, expected a number above 0");
+  CHECK(message_of([&] { evaluate(DpoLoss{.label_smoothing = .5}, small); }) ==
+        "DpoLoss: label_smoothing is out of range, found 0.5, expected at least 0, below 0.5");
+  CHECK(message_of([&] { DpoLoss{}(small.batch, small.logp(), Totals{}); }) ==
+        "DpoLoss: totals count no pairs");
+  small.batch.reference_logp = LogProbs();
+  CHECK(message_of([&] { evaluate(DpoLoss{}, small); }) ==
+        "DpoLoss, reference_logp: log-probabilities have the wrong shape, found (0, 0), expected (2, 2)");
+  small = one_pair();
+  small.add(0, Kind::chosen, {-1});
+  CHECK(message_of([&] { evaluate(DpoLoss{.reference_free = true}, small); }) ==
+        "DpoLoss: prompt 0 has more than one pair");
+}
