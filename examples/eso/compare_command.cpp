@@ -42,12 +42,17 @@ const std::string& evaluation_format(const CompareFlags& f) {
   return f.evaluation_format.empty() ? f.common.format : f.evaluation_format;
 }
 
-/// The examples to evaluate on as texts.
-std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
+/// How the files to evaluate on are read.
+DataFlags evaluation_layout(const CompareFlags& f) {
   DataFlags layout = f.common.layout;
   if (!f.evaluation_format.empty()) layout.answers = f.evaluation_answers;
-  return layout.read(evaluation_files(f), evaluation_format(f),
-                     f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+  return layout;
+}
+
+/// The examples to evaluate on as texts.
+std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
+  return evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
+                                   f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
 }
 
 /// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
@@ -198,14 +203,17 @@ Json settings_record(const CompareFlags& f) {
     training_seeds.push_back(f.common.seed + static_cast<std::uint64_t>(s));
   TrainFlags common = f.common;
   common.output = "run";
-  return {{"model", f.common.model},
-          {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
-          {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
-          {"evaluation_format", evaluation_format(f)},
-          {"training_seeds", training_seeds},
-          {"evaluation_seeds", f.seeds},
-          {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
-          {"common", config_of(common)}};
+  Json record{{"model", f.common.model},
+              {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
+              {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
+              {"evaluation_format", evaluation_format(f)},
+              {"training_seeds", training_seeds},
+              {"evaluation_seeds", f.seeds},
+              {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
+              {"common", config_of(common)}};
+  if (const Json answers = answers_record(evaluation_layout(f).answers); !answers.is_null())
+    record["answers"] = answers;
+  return record;
 }
 
 /// What an arm is to read must be there and sound before the first one trains.

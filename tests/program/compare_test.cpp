@@ -6,6 +6,8 @@
 
 namespace {
 
+namespace fs = std::filesystem;
+
 /// Lines of the table that begin with this word.
 int rows(const std::string& table, const std::string& name) {
   std::istringstream in(table);
