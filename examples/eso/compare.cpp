@@ -29,7 +29,8 @@ void check_name(const std::string& name) {
   }
 }
 
-ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const std::string& differs) {
+ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std::string& name,
+                     const std::string& differs) {
   check_name(name);
   ComparedArm arm{name, differs, flags.common};
   CLI::App app;
@@ -46,7 +47,10 @@ ComparedArm make_arm(const CompareFlags& flags, const std::string& name, const s
     }
   }
   set.read_config();
-  if (set.given("preset")) apply_preset(set, arm.flags.preset);
+  for (const auto& [flag, value] : preset_values(arm.flags.preset)) {
+    const std::string preset_flag(flag);
+    if (!set.given(preset_flag) && !given.given(preset_flag)) set.set(preset_flag, std::string(value));
+  }
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
   return arm;
@@ -102,17 +106,17 @@ void copy_shared_steps(const std::filesystem::path& from, std::int64_t step, con
 
 }  // namespace
 
-std::vector<ComparedArm> arms_of(const CompareFlags& flags) {
+std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given) {
   std::vector<ComparedArm> arms;
   for (const std::string& method : flags.methods)
-    arms.push_back(make_arm(flags, method, "--method " + method));
+    arms.push_back(make_arm(flags, given, method, "--method " + method));
   for (const std::string& text : flags.arms) {
     const std::size_t colon = text.find(':');
     if (colon == std::string::npos)
       throw eso::input_error("--arm", "has no colon", "\"" + text + "\"", "\"NAME: FLAGS\"");
     std::string differs = text.substr(colon + 1);
     differs.erase(0, differs.find_first_not_of(' '));
-    arms.push_back(make_arm(flags, text.substr(0, colon), differs));
+    arms.push_back(make_arm(flags, given, text.substr(0, colon), differs));
   }
   if (arms.empty())
     throw eso::input_error("--methods", "there is no arm to compare", {}, "--methods or --arm");
@@ -130,13 +134,14 @@ std::filesystem::path ArmTrainer::run_of(const std::filesystem::path& directory,
   return directory / arm / fmt::format("seed-{}", seed);
 }
 
-/// Epochs that all arms of this key have in common; 0 if there is but one.
+/// Epochs that the arms of this key have in common which begin with SFT; 0 if there is but one of them.
 std::int64_t ArmTrainer::shared_epochs(const std::string& key, std::uint64_t seed) const {
   std::int64_t arms = 0, epochs = std::numeric_limits<std::int64_t>::max();
   for (const ComparedArm& arm : arms_) {
-    if (shared_key(arm.flags, seed) != key) continue;
+    const std::int64_t first = first_active(arm.flags);
+    if (first == 0 || shared_key(arm.flags, seed) != key) continue;
     ++arms;
-    epochs = std::min(epochs, first_active(arm.flags));
+    epochs = std::min(epochs, first);
   }
   return arms > 1 ? epochs : 0;
 }
@@ -147,6 +152,7 @@ double ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::
   flags.output = run_of(directory_, arm.name, seed).string();
   flags.keep_checkpoints = 0;
   TrainHooks hooks{.save_after_epochs = 0, .title = title};
+  if (first_active(flags) == 0) return eso_program::train(flags, hooks).seconds;
   const std::string key = shared_key(flags, seed);
   if (const auto known = shared_.find(key); known != shared_.end()) {
     copy_shared_steps(known->second.run, known->second.step, flags);

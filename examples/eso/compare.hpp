@@ -24,6 +24,7 @@ struct CompareFlags {
   std::vector<std::string> methods, arms;
   std::int64_t training_seeds = 1;
   std::vector<std::string> evaluation_data;
+  std::string evaluation_format, evaluation_answers;  ///< as for training where empty
   std::int64_t examples = 0;
   std::string evaluation_prompt_overflow = "truncate";
   std::vector<double> temperature = {1, 0.5, 0};
@@ -33,14 +34,15 @@ struct CompareFlags {
   std::int64_t lead_words = 12;
 };
 
-/// The arms that the flags ask for, checked. \throws eso::Error (input)
-std::vector<ComparedArm> arms_of(const CompareFlags& flags);
+/// The arms that the flags ask for, checked. A preset of the whole comparison or of an arm gives its values
+/// to the flags that neither `given`, the set of the whole, nor the arm holds. \throws eso::Error (input)
+std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given);
 
 /// Trains the arms of a comparison, each with each seed into `directory/ARM/seed-S`.
 ///
 /// What arms have in common before any of their methods is on is computed once: arms that differ in their
 /// method alone go on from the checkpoint that the first of them leaves where the earliest of their methods
-/// begins.
+/// begins. Arms whose method is on from the first step, DPO among them, have the model alone in common.
 class ArmTrainer {
  public:
   ArmTrainer(std::filesystem::path directory, std::vector<ComparedArm> arms)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -37,18 +38,48 @@ const std::vector<std::string>& evaluation_files(const CompareFlags& f) {
   return f.evaluation_data.empty() ? f.common.data : f.evaluation_data;
 }
 
-std::vector<eso::Example> evaluation_examples(const CompareFlags& f, const AnyModel& model,
-                                              const eso::ByteLevelBpe& tokenizer) {
-  const std::vector<std::string>& files = evaluation_files(f);
-  const DataPart part = f.evaluation_data.empty() ? DataPart::testing : DataPart::all;
-  std::vector<eso::Example> examples =
-      tokenised(f.common.layout.read(files, f.common.format, part), tokenizer, model.end_of_sequence(),
-                {f.common.max_prompt_tokens, f.common.max_response_tokens, model.context_length(),
-                 f.evaluation_prompt_overflow},
-                files.front(), "evaluation: ");
-  if (f.examples > 0 && examples.size() > static_cast<std::size_t>(f.examples))
-    examples.resize(static_cast<std::size_t>(f.examples));
-  return examples;
+const std::string& evaluation_format(const CompareFlags& f) {
+  return f.evaluation_format.empty() ? f.common.format : f.evaluation_format;
+}
+
+/// How the files to evaluate on are read.
+DataFlags evaluation_layout(const CompareFlags& f) {
+  DataFlags layout = f.common.layout;
+  if (!f.evaluation_format.empty()) layout.answers = f.evaluation_answers;
+  return layout;
+}
+
+/// The examples to evaluate on as texts.
+std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
+  return evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
+                                   f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+}
+
+/// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
+using EvaluationExamples = std::map<std::string, std::vector<eso::Example>>;
+
+/// Reads them and refuses what cannot be evaluated before hours of training.
+EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
+  const std::vector<eso::TextExample> texts = evaluation_texts(f);
+  EvaluationExamples all;
+  for (const ComparedArm& arm : arms) {
+    if (all.contains(arm.flags.model)) continue;
+    const ModelFolder folder = open_model_folder(f.common.backend, arm.flags.model, make_threads(1));
+    std::vector<eso::Example> examples =
+        tokenised(texts, folder.needed_tokenizer(), folder.model.end_of_sequence(),
+                  {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
+                   f.evaluation_prompt_overflow},
+                  evaluation_files(f).front(), "evaluation: ");
+    if (f.examples > 0 && examples.size() > static_cast<std::size_t>(f.examples))
+      examples.resize(static_cast<std::size_t>(f.examples));
+    const std::size_t expected = all.empty() ? examples.size() : all.begin()->second.size();
+    if (examples.size() != expected) {
+      throw eso::input_error("--arm", fmt::format("{}: its model takes other evaluation examples", arm.name),
+                             fmt::format("{}", examples.size()), fmt::format("{}", expected));
+    }
+    all.emplace(arm.flags.model, std::move(examples));
+  }
+  return all;
 }
 
 /// Mean ROUGE of the first `words` words of each prompt.
@@ -144,11 +175,10 @@ Json example_records(const std::vector<ComparedArm>& arms, const std::vector<std
 }
 
 /// Loads what a run made and evaluates it.
-Evaluated evaluate_run(const CompareFlags& f, const std::filesystem::path& run, double seconds,
-                       const std::string& title) {
+Evaluated evaluate_run(const CompareFlags& f, const std::vector<eso::Example>& examples,
+                       const std::filesystem::path& run, double seconds, const std::string& title) {
   ModelFolder folder = open_model_folder(f.common.backend, run / "model", make_threads(f.common.threads));
-  const std::vector<eso::Example> examples = evaluation_examples(f, folder.model, folder.needed_tokenizer());
-  std::vector<EvaluatedTemperature> results = evaluate(folder.model, *folder.tokenizer, examples,
+  std::vector<EvaluatedTemperature> results = evaluate(folder.model, folder.needed_tokenizer(), examples,
                                                        {.temperatures = f.temperature,
                                                         .seeds = f.seeds,
                                                         .curve = f.curve,
@@ -173,13 +203,17 @@ Json settings_record(const CompareFlags& f) {
     training_seeds.push_back(f.common.seed + static_cast<std::uint64_t>(s));
   TrainFlags common = f.common;
   common.output = "run";
-  return {{"model", f.common.model},
-          {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
-          {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
-          {"training_seeds", training_seeds},
-          {"evaluation_seeds", f.seeds},
-          {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
-          {"common", config_of(common)}};
+  Json record{{"model", f.common.model},
+              {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
+              {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
+              {"evaluation_format", evaluation_format(f)},
+              {"training_seeds", training_seeds},
+              {"evaluation_seeds", f.seeds},
+              {"threads", f.common.threads == 0 ? processor_count() : f.common.threads},
+              {"common", config_of(common)}};
+  if (const Json answers = answers_record(evaluation_layout(f).answers); !answers.is_null())
+    record["answers"] = answers;
+  return record;
 }
 
 /// What an arm is to read must be there and sound before the first one trains.
@@ -196,15 +230,10 @@ void check_inputs(const std::vector<ComparedArm>& arms) {
   }
 }
 
-void compare(const CompareFlags& f) {
-  const std::vector<ComparedArm> arms = arms_of(f);
+void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
   check_inputs(arms);
   const std::filesystem::path directory = f.common.output;
-  {
-    // Refuse what cannot be evaluated before hours of training.
-    ModelFolder folder = open_model_folder(f.common.backend, f.common.model, make_threads(1));
-    evaluation_examples(f, folder.model, folder.needed_tokenizer());
-  }
+  const EvaluationExamples all_examples = evaluation_examples(f, arms);
   std::error_code error;
   if (std::filesystem::is_directory(directory, error) && !std::filesystem::is_empty(directory, error)) {
     throw eso::input_error(directory.string(),
@@ -224,11 +253,11 @@ void compare(const CompareFlags& f) {
       const std::string title = fmt::format("[{}/{} {}] ", ++number, total, arms[a].name);
       say("{}training, seed {}", title, seed);
       const double seconds = trainer.train(arms[a], seed, title);
-      runs[a].push_back(evaluate_run(f, ArmTrainer::run_of(directory, arms[a].name, seed), seconds, title));
+      runs[a].push_back(evaluate_run(f, all_examples.at(arms[a].flags.model),
+                                     ArmTrainer::run_of(directory, arms[a].name, seed), seconds, title));
     }
   }
-  ModelFolder folder = open_model_folder(f.common.backend, f.common.model, make_threads(1));
-  const std::vector<eso::Example> examples = evaluation_examples(f, folder.model, folder.needed_tokenizer());
+  const std::vector<eso::Example>& examples = all_examples.at(arms.front().flags.model);
   Json comparison{{"methods", Json::object()}, {"order", Json::array()}, {"baseline", arms.front().name}};
   for (std::size_t a = 0; a < arms.size(); ++a) {
     Json record = method_record(arms[a], runs[a], f, examples.size(), directory);
@@ -248,6 +277,26 @@ void compare(const CompareFlags& f) {
   say("{} shows it all", (directory / "report.html").string());
 }
 
+void check_evaluation_format(const CompareFlags& f) {
+  if (f.evaluation_format.empty()) {
+    if (!f.evaluation_answers.empty())
+      throw eso::input_error("--evaluation-answers", "goes with --evaluation-format vicuna alone",
+                             f.evaluation_answers);
+    return;
+  }
+  const eso::Format format = eso::format_named(f.evaluation_format, "--evaluation-format");
+  if (f.evaluation_data.empty())
+    throw eso::input_error("--evaluation-format", "goes with --evaluation-data", f.evaluation_format);
+  if (format == eso::Format::text)
+    throw eso::input_error("--evaluation-format", "has no prompts", f.evaluation_format);
+  const bool vicuna = format == eso::Format::vicuna;
+  if (vicuna && f.evaluation_answers.empty())
+    throw eso::input_error("--evaluation-answers", "is required for --evaluation-format vicuna");
+  if (!vicuna && !f.evaluation_answers.empty())
+    throw eso::input_error("--evaluation-answers", "goes with --evaluation-format vicuna alone",
+                           f.evaluation_answers);
+}
+
 void check_compare_flags(const CompareFlags& f) {
   if (f.common.output.empty()) throw eso::input_error("--output", "is required");
   if (f.lead_words < 0) throw eso::input_error("--lead-words", "is negative");
@@ -256,6 +305,7 @@ void check_compare_flags(const CompareFlags& f) {
   if (f.training_seeds < 1) throw eso::input_error("--training-seeds", "must be at least 1");
   if (f.evaluation_data.empty() && f.common.layout.test_split.empty())
     throw eso::input_error("--evaluation-data", "is required where there is no --test-split");
+  check_evaluation_format(f);
   check_overflow("--evaluation-prompt-overflow", f.evaluation_prompt_overflow);
   if (f.seeds.empty()) throw eso::input_error("--seeds", "must name at least one seed");
   if (f.temperature.empty()) throw eso::input_error("--temperature", "must name at least one temperature");
@@ -296,6 +346,9 @@ Command add_compare(CLI::App& app) {
           "files of examples that no arm trains on; without them the examples of --test-split")
       ->expected(1, -1)
       ->delimiter('\0');
+  set.add("evaluation-format", f.evaluation_format,
+          "format of --evaluation-data (default: --format), as for training on Dolly and testing on others");
+  set.add("evaluation-answers", f.evaluation_answers, "--answers for --evaluation-format vicuna");
   set.add("evaluation-prompt-overflow", f.evaluation_prompt_overflow,
           "as --prompt-overflow, which is for training: truncate or skip");
   set.add("examples", f.examples, "evaluate on the first so many; 0: all");
@@ -307,9 +360,10 @@ Command add_compare(CLI::App& app) {
   return [state] {
     catch_signals();
     state->set->read_config();
-    apply_preset(*state->set, state->flags.common.preset);
     check_compare_flags(state->flags);
-    compare(state->flags);
+    const std::vector<ComparedArm> arms = arms_of(state->flags, *state->set);
+    apply_preset(*state->set, state->flags.common.preset);  // for the evaluation; each arm has its own
+    compare(state->flags, arms);
   };
 }
 

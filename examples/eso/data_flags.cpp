@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "data_flags.hpp"
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <utility>
 
 #include "eso/data/formats.hpp"
 #include "eso/data/split.hpp"
+#include "eso/text/json_file.hpp"
+#include "eso/train/durable_file.hpp"
 #include "lines.hpp"
 #include "program.hpp"
 
@@ -56,6 +60,14 @@ std::vector<eso::TextExample> DataFlags::read(const std::vector<std::string>& da
   if (test_split.empty() || part == DataPart::all) return std::move(texts.examples);
   return eso::test_split_named(test_split, "--test-split")
       .part(std::move(texts.examples), part == DataPart::testing, "--test-split");
+}
+
+nlohmann::ordered_json answers_record(const std::string& file) {
+  if (file.empty()) return nullptr;
+  const std::string bytes = eso::read_file(file);
+  eso::FileDigest digest;
+  digest.add(std::as_bytes(std::span(bytes)));
+  return {{"file", file}, {"crc32", fmt::format("{:08x}", digest.crc32)}};
 }
 
 void check_overflow(const char* flag, const std::string& overflow) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct DataFlags {
   std::vector<eso::TextExample> read(const std::vector<std::string>& data, const std::string& format,
                                      DataPart part) const;
 };
+
+/// Which reference texts figures are about, `{"file", "crc32"}`; null if `file` is empty: they stand in the
+/// data.
+nlohmann::ordered_json answers_record(const std::string& file);
 
 /// Limits of length for `tokenised`.
 struct LengthLimits {

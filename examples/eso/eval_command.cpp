@@ -8,7 +8,6 @@
 
 #include "data_flags.hpp"
 #include "eso/data/formats.hpp"
-#include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
 #include "lines.hpp"
@@ -68,15 +67,6 @@ std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folde
       texts, *folder.tokenizer, folder.model.end_of_sequence(),
       {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(), f.prompt_overflow},
       f.data.front());
-}
-
-/// Which reference texts the numbers are about; null if they stand in the data.
-nlohmann::ordered_json answers_record(const std::string& file) {
-  if (file.empty()) return nullptr;
-  const std::string bytes = eso::read_file(file);
-  eso::FileDigest digest;
-  digest.add(std::as_bytes(std::span(bytes)));
-  return {{"file", file}, {"crc32", fmt::format("{:08x}", digest.crc32)}};
 }
 
 /// A line for each response, by temperature, seed and example.

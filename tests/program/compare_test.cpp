@@ -2,38 +2,11 @@
 #include <catch2/catch.hpp>
 #include <regex>
 
-#include "train_run.hpp"
+#include "comparisons.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Comparisons on seven examples, evaluated on five others.
-struct Comparisons : Runs {
-  std::string evaluation = (folder / "evaluation.jsonl").string();
-  std::string output = (folder / "out").string();
-
-  Comparisons() {
-    write_file(evaluation, json_line("x", "e u") + json_line("y", "p") + json_line("the", "l e") +
-                               json_line("zz", "u") + json_line(std::string(30, '!'), "too long"));
-  }
-
-  static Words training() { return small() + Words{"--epochs", "3", "--learning-rate", "0.01"}; }
-  Words arguments(const Words& more) const {
-    return Words{"compare",  "--model",  golden_model("plain"), "--data",   data,  "--evaluation-data",
-                 evaluation, "--format", "prompt-response",     "--output", output} +
-           more;
-  }
-  Finished call(const Words& more) const {
-    return program(arguments(training() + Words{"--seeds", "10,20", "--temperature", "1,0"} + more));
-  }
-  Json result() const { return Json::parse(read_file(fs::path(output) / "comparison.json")); }
-
-  /// A plain run with the flags of an arm.
-  fs::path plain(const std::string& name, const Words& flags) const {
-    return train(name, training() + flags);
-  }
-};
 
 /// Lines of the table that begin with this word.
 int rows(const std::string& table, const std::string& name) {
@@ -345,60 +318,4 @@ TEST_CASE("compare names the flag that is missing or wrong") {
   call.erase(call.begin() + 9, call.begin() + 11);
   CHECK(not_refused(program(call), {"--output", "required"}) == "");
   CHECK(not_refused(c.call({"--methods", "sft", "--curve", "-1"}), {"--curve"}) == "");
-}
-
-TEST_CASE("compare takes every method of the paper, and what they share is computed once") {
-  const Comparisons c;
-  const Finished f = c.call({"--methods", "sft,unlike,drl,rrhf,eso", "--arm",
-                             "half: --method unlike --unlike-objective plain-logp --unlike-weight gap"});
-  INFO(f.err);
-  REQUIRE(f.code == 0);
-  const Json result = c.result();
-  REQUIRE(result.at("methods").size() == 6);
-  const fs::path out = c.output;
-  for (const char* arm : {"sft", "unlike", "drl", "rrhf", "eso", "half"}) {
-    INFO(arm);
-    CHECK(rows(f.out, arm) == 1);
-    // The first two epochs are those of the first arm, times included: they were copied.
-    const auto lines = json_lines(out / arm / "seed-0" / "metrics.jsonl");
-    const auto first = json_lines(out / "sft" / "seed-0" / "metrics.jsonl");
-    REQUIRE(lines.size() == 6);
-    for (std::size_t i = 0; i < 4; ++i) CHECK(lines[i] == first[i]);
-    CHECK(lines[4].at("active") == (std::string(arm) != "sft"));
-  }
-  CHECK(difference(c.plain("rrhf", {"--method", "rrhf"}), out / "rrhf/seed-0") == "");
-  CHECK(foreign(read_file(out / "report.html")) == "");
-}
-
-TEST_CASE("compare trains dpo on preference data beside sft on the chosen responses") {
-  const Comparisons c;
-  const auto pair = [](const std::string& prompt, const std::string& chosen, const std::string& rejected) {
-    return Json{{"prompt", prompt}, {"chosen", chosen}, {"rejected", rejected}}.dump() + "\n";
-  };
-  const std::string pairs = pair("!(", "u.p.l.e", "e") + pair("the", "e f u", "u%") + pair("Q", "l/p u", "t");
-  write_file(c.data, pairs);
-  write_file(c.evaluation, pairs);
-  Words call = c.arguments(Comparisons::training() +
-                           Words{"--methods", "sft,dpo", "--seeds", "10", "--temperature", "0"});
-  for (std::string& word : call) word = word == "prompt-response" ? "preference" : word;
-  const Finished f = program(call);
-  INFO(f.err);
-  REQUIRE(f.code == 0);
-  CHECK(c.result().at("methods").at("dpo").at("eval").at(0).at("examples") == 3);
-  const auto lines = json_lines(fs::path(c.output) / "dpo/seed-0/metrics.jsonl");
-  CHECK(lines.front().at("loss").get<double>() == Approx(std::log(2.0)));
-  CHECK_FALSE(lines.front().contains("loss/sft"));
-}
-
-TEST_CASE("compare applies presets, to all arms or to one") {
-  const Comparisons c;
-  REQUIRE(c.call({"--methods", "sft,eso", "--arm", "ours: --method eso --preset recommended --eso-lambda 2",
-                  "--max-steps", "1"})
-              .code == 0);
-  const auto config = [&](const char* arm) {
-    return read_file(fs::path(c.output) / arm / "seed-0/config.toml");
-  };
-  CHECK(config("eso").find("eso-token-reduce = \"sum\"") != std::string::npos);
-  CHECK(config("ours").find("eso-token-reduce = \"mean-batch\"") != std::string::npos);
-  CHECK(config("ours").find("eso-lambda = 2.0") != std::string::npos);
 }

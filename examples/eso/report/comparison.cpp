@@ -193,6 +193,12 @@ std::vector<double> Comparison::temperatures() const {
   return {all.begin(), all.end()};
 }
 
+std::string Comparison::evaluation_format() const {
+  if (!settings.is_object()) return {};
+  const auto found = settings.find("evaluation_format");
+  return found != settings.end() && found->is_string() ? found->get<std::string>() : std::string{};
+}
+
 std::size_t Comparison::training_seeds() const {
   std::size_t most = 0;
   for (const Arm& arm : arms) most = std::max(most, arm.results.size());

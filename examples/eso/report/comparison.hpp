@@ -75,6 +75,8 @@ struct Comparison {
   std::vector<double> temperatures() const;
   const Arm* baseline_arm() const { return baseline ? &arms[*baseline] : nullptr; }
   std::string baseline_name() const { return baseline ? arms[*baseline].name : std::string("the baseline"); }
+  /// The format of the examples evaluated on, empty where `settings` does not say.
+  std::string evaluation_format() const;
   /// The largest number of training seeds of an arm.
   std::size_t training_seeds() const;
 };

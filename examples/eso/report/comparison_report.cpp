@@ -7,6 +7,7 @@
 #include "report/findings.hpp"
 #include "report/html.hpp"
 #include "report/numbers.hpp"
+#include "report/paper_figures.hpp"
 #include "report/parts.hpp"
 #include "report/plot.hpp"
 #include "report/records.hpp"
@@ -167,11 +168,40 @@ std::string table_section(const Comparison& comparison) {
   return section("table", "5. All figures", note + results_table(comparison, true));
 }
 
+std::string paper_cell(Figure figure) {
+  std::string out = "<td>" + fixed(figure.mean, 2);
+  if (std::isfinite(figure.std)) out += "<small> ± " + fixed(figure.std, 2) + "</small>";
+  return out + "</td>";
+}
+
+/// The comparison beside the paper's tables; empty where they have nothing on its data.
+std::string paper_section(const Comparison& comparison) {
+  const std::vector<BesidePaper> lines = beside_paper(comparison);
+  if (lines.empty()) return {};
+  std::string out =
+      "<div class=\"scroll\"><table><thead><tr><th>method</th><th>of</th><th>ROUGE-1</th><th>ROUGE-2</th>"
+      "<th>ROUGE-L</th><th>above SFT<small>ROUGE-L</small></th></tr></thead>\n";
+  std::string method;
+  for (const BesidePaper& line : lines) {
+    if (line.method != method) out += method.empty() ? "<tbody>" : "</tbody>\n<tbody>";
+    const bool first = line.method != method;
+    method = line.method;
+    out += fmt::format(
+        "<tr><th>{}</th><td>{}</td>{}{}{}<td>{}</td></tr>\n", first ? escape(method) : "",
+        line.arm.empty() ? "the paper, " + escape(line.model) : "<b>" + escape(cut(line.arm, 60)) + "</b>",
+        paper_cell(line.rouge_1), paper_cell(line.rouge_2), paper_cell(line.rouge_l),
+        std::isfinite(line.gain) ? with_sign(line.gain, 2) : "–");
+  }
+  return section(
+      "paper", "6. Beside the paper",
+      "<p class=\"note\">" + escape(beside_paper_note()) + "</p>\n" + out + "</tbody></table></div>\n");
+}
+
 std::string setting_row(const std::string& name, const std::string& value) {
   return fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", escape(name), escape(cut(value, 4000)));
 }
 
-std::string settings_section(const Comparison& comparison) {
+std::string settings_section(const Comparison& comparison, const char* title) {
   std::string out = "<table class=\"settings\"><tbody>\n";
   if (comparison.settings.is_object()) {
     for (const auto& [name, value] : comparison.settings.items()) {
@@ -184,7 +214,7 @@ std::string settings_section(const Comparison& comparison) {
   }
   for (const Arm& arm : comparison.arms)
     out += setting_row(arm.name, arm.flags.empty() ? arm.method : arm.flags);
-  return section("settings", "6. Settings", out + "</tbody></table>\n");
+  return section("settings", title, out + "</tbody></table>\n");
 }
 
 std::string key_figures(const Comparison& comparison) {
@@ -225,7 +255,9 @@ std::string comparison_report(const std::filesystem::path& directory) {
   if (!streams.empty()) body += section("streams", "3. While training", streams);
   body += examples_section(comparison);
   body += table_section(comparison);
-  body += settings_section(comparison);
+  const std::string paper = paper_section(comparison);
+  body += paper;
+  body += settings_section(comparison, paper.empty() ? "6. Settings" : "7. Settings");
   return page("Comparison · eso", body + "</main>\n" + page_foot());
 }
 

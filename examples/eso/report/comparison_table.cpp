@@ -6,6 +6,7 @@
 
 #include "report/comparison.hpp"
 #include "report/html.hpp"
+#include "report/paper_figures.hpp"
 #include "report/report.hpp"
 
 namespace eso_program {
@@ -66,6 +67,7 @@ std::vector<Column> score_columns(const Comparison& comparison) {
       if (paired) cell = with_sign(100 * paired->difference, 1);
       if (paired && std::isfinite(paired->standard_error))
         cell += "±" + fixed(100 * paired->standard_error, 1);
+      if (paired && (paired->low > 0 || paired->high < 0)) cell += "*";
       difference.cells.push_back(cell);
     }
     if (comparison.lead) {
@@ -118,8 +120,10 @@ std::string legend_lines(const Comparison& comparison) {
   std::string out = fmt::format("ROUGE-L F1 x 100 on {}, mean ± standard deviation over {} seeds.\n",
                                 counted(comparison.examples, "example"), many ? "training" : "sampling");
   if (comparison.baseline) {
-    out += fmt::format("diff: to {}, ± its bootstrap standard error, paired over examples.\n",
-                       label(comparison.baseline_name()));
+    out += fmt::format(
+        "diff: to {}, ± its bootstrap standard error, paired over examples; *: the 95 % interval excludes "
+        "0.\n",
+        label(comparison.baseline_name()));
   }
   const std::vector<double> temperatures = comparison.temperatures();
   if (!temperatures.empty()) {
@@ -128,6 +132,23 @@ std::string legend_lines(const Comparison& comparison) {
         decoding_name(temperatures.front()));
   }
   return out;
+}
+
+/// The comparison beside the paper's tables; empty where they have nothing on its data.
+std::string paper_block(const Comparison& comparison) {
+  const std::vector<BesidePaper> lines = beside_paper(comparison);
+  if (lines.empty()) return {};
+  Column method{"method", {}}, of{"of", {}}, rouge_1{"ROUGE-1", {}}, rouge_2{"ROUGE-2", {}},
+      rouge_l{"ROUGE-L", {}}, gain{"to sft", {}};
+  for (const BesidePaper& line : lines) {
+    method.cells.push_back(line.method);
+    of.cells.push_back(line.arm.empty() ? "the paper, " + line.model : "here, " + label(line.arm));
+    rouge_1.cells.push_back(with_spread(line.rouge_1, 1, 2));
+    rouge_2.cells.push_back(with_spread(line.rouge_2, 1, 2));
+    rouge_l.cells.push_back(with_spread(line.rouge_l, 1, 2));
+    gain.cells.push_back(std::isfinite(line.gain) ? with_sign(line.gain, 2) : "–");
+  }
+  return "\n" + block(method, {of, rouge_1, rouge_2, rouge_l, gain}) + "\n" + beside_paper_note() + "\n";
 }
 
 }  // namespace
@@ -150,7 +171,7 @@ std::string comparison_table(const nlohmann::json& value) {
     width += needed;
     line.push_back(std::move(column));
   }
-  return out + block(name, line) + '\n' + legend_lines(comparison);
+  return out + block(name, line) + '\n' + legend_lines(comparison) + paper_block(comparison);
 }
 
 }  // namespace eso_program

@@ -118,9 +118,8 @@ std::string run_report(const std::filesystem::path& run_directory) {
     const std::string note = fmt::format(
         "<p class=\"note\">The first examples of some steps, unselected. The number after the name is the "
         "reward "
-        "({}), the signed one the advantage; blue is better than the prompt's other samples, orange "
-        "worse.</p>",
-        escape(unit.name));
+        "({}), the signed one the advantage; blue is better than {}, orange worse.</p>",
+        escape(unit.name), method == "drl" ? "the greedy response" : "the mean of the prompt's samples");
     body += section("samples", "Sampled responses", note + samples);
   }
   if (!config.empty())

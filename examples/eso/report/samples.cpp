@@ -27,7 +27,7 @@ std::vector<CompletionIndex::Step> chosen_steps(const CompletionIndex& index) {
 }
 
 std::string kind_words(const Completion& response) {
-  if (response.kind == "reference") return "reference";
+  if (response.kind == "reference" || response.kind == "greedy") return response.kind;
   const std::string decoding = response.temperature == 0 ? "greedy" : decoding_name(response.temperature);
   return fmt::format("sample {} · {}", compact(response.sample + 1), decoding);
 }
