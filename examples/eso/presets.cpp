@@ -29,7 +29,7 @@ constexpr std::array literal{
 /// the length of the responses.
 constexpr std::array recommended{
     PresetValue{"temperatures", "[1, 1, 1, 1]"},
-    PresetValue{"schedule", "'linear'"},
+    PresetValue{"min-learning-rate-ratio", "0.3"},
     PresetValue{"eso-token-reduce", "'mean-batch'"},
     PresetValue{"eso-lambda", "12"},
 };

@@ -198,7 +198,7 @@ void configure(const TrainFlags& f, const Method& method, Trainer& trainer) {
                               : f.schedule == "linear" ? eso::ScheduleKind::linear
                                                        : eso::ScheduleKind::constant,
                       .peak = f.learning_rate,
-                      .minimum = f.min_learning_rate,
+                      .minimum = std::max(f.min_learning_rate, f.min_learning_rate_ratio * f.learning_rate),
                       .warmup_steps = f.warmup_steps};
   trainer.clip_norm = f.clip_norm;
   trainer.seed = f.seed;

@@ -44,7 +44,7 @@ struct TrainFlags : MethodFlags {
   std::string active_epochs = "last";
   double learning_rate = 1e-4;
   std::string schedule = "cosine";
-  double min_learning_rate = 0;
+  double min_learning_rate = 0, min_learning_rate_ratio = 0;
   std::int64_t warmup_steps = 0;
   double weight_decay = 0.05;
   std::int64_t max_prompt_tokens = 512, max_response_tokens = 128;

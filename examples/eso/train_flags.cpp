@@ -35,6 +35,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("learning-rate", f.learning_rate, "peak of the schedule");
   set.add("schedule", f.schedule, "cosine, linear or constant");
   set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
+  set.add("min-learning-rate-ratio", f.min_learning_rate_ratio,
+          "the same as a share of --learning-rate; the larger of the two counts");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
   set.add("weight-decay", f.weight_decay, "on matrices, with sgd on everything; 0: off");
   set.add("max-prompt-tokens", f.max_prompt_tokens, "longest prompt that is taken");
@@ -118,6 +120,8 @@ void check_numbers(const TrainFlags& f) {
   if (f.window_tokens == 1) throw eso::input_error("--window-tokens", "is too small", "1", "at least 2");
   not_negative("--learning-rate", f.learning_rate);
   not_negative("--min-learning-rate", f.min_learning_rate);
+  within("--min-learning-rate-ratio", f.min_learning_rate_ratio,
+         f.min_learning_rate_ratio >= 0 && f.min_learning_rate_ratio <= 1, "0 to 1");
   not_negative("--weight-decay", f.weight_decay);
   not_negative("--clip-norm", f.clip_norm);
   not_negative("--adam-beta1", f.adam_beta1);

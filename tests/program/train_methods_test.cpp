@@ -292,7 +292,7 @@ TEST_CASE("presets differ from the paper's exactly where they say") {
   CHECK(differences(flags("recommended")) == Map{{"temperatures", "[1.0, 1.0, 1.0, 1.0]"},
                                                  {"eso-token-reduce", "\"mean-batch\""},
                                                  {"eso-lambda", "12.0"},
-                                                 {"schedule", "\"linear\""}});
+                                                 {"min-learning-rate-ratio", "0.3"}});
   // What is given beats the preset.
   const auto given = flags("recommended", {"--eso-lambda", "3", "--schedule", "cosine"});
   CHECK(given.at("eso-lambda") == "3.0");
