@@ -106,7 +106,7 @@ TEST_CASE("the table marks a difference whose interval excludes zero, and no oth
   const std::string table = comparison_table(
       comparison_with(arm_with(0.17, 0.26, 2.7, {paired(1, 0.004, 0.016), paired(0, -0.03, 0.01)})));
   CHECK(contains(table, "+1.0±0.3*"));
-  CHECK(contains(table, "-1.0±1.0 "));
+  CHECK(contains(table, "−1.0±1.0 "));
   CHECK(contains(comparison_table(comparison_with(arm_with(0.15, 0.26, 2.7, {paired(1, -0.016, -0.004)}))),
-                 "-1.0±0.3*"));
+                 "−1.0±0.3*"));
 }

@@ -161,6 +161,50 @@ TEST_CASE("a comparison's page shows its sections in order and stands alone") {
   CHECK_FALSE(contains(page, "nan"));
 }
 
+TEST_CASE("the streams of a page tell greedy baselines from samples and leave references out") {
+  const Folder folder("streams");
+  const auto line = [](int step, const char* kind, int sample, const json& temperature,
+                       const json& advantage) {
+    json one = json::parse(completion_line(step, 0, sample, "x", 0.3));
+    one["kind"] = kind;
+    one["temperature"] = temperature;
+    one["advantage"] = advantage;
+    if (std::string(kind) == "reference") one["finish"] = nullptr;
+    return one.dump() + "\n";
+  };
+  json value = comparison_with(arm_with(0.2, 0.3, 2.3, {paired(1, 0.04, 0.07)}));
+  value["methods"]["arm"]["runs"] = {"drl"};
+  value["methods"]["SFT"]["runs"] = {"rrhf"};
+  std::string metrics, drl, rrhf;
+  for (int step = 1; step <= 3; ++step) {
+    metrics += metric_line(step, true);
+    drl += line(step, "sample", 0, 1, 0.1) + line(step, "greedy", 0, 0, nullptr);
+    rrhf += line(step, "sample", 0, 0.5, 0.1) + line(step, "sample", 1, 2, -0.1) +
+            line(step, "reference", 2, nullptr, nullptr);
+  }
+  for (const char* run : {"drl", "rrhf"}) {
+    folder.write(run + std::string("/config.toml"), "method = \"" + std::string(run) + "\"\n");
+    folder.write(run + std::string("/metrics.jsonl"), metrics);
+    folder.write(run + std::string("/completions.jsonl"), std::string(run) == "drl" ? drl : rrhf);
+  }
+  folder.write("comparison.json", value.dump());
+  const std::string page = comparison_report(folder.path);
+  check_self_contained(page);
+  CHECK(contains(page, "<i></i>greedy"));
+  for (const char* stream : {"T=0.5", "T=1", "T=2"}) CHECK(contains(page, "<i></i>" + std::string(stream)));
+  CHECK(contains(page, "Not all arms sample at the same temperatures"));
+  CHECK_FALSE(contains(page, "nan"));
+
+  const std::string of_drl = run_report(folder.path / "drl");
+  check_self_contained(of_drl);
+  CHECK(contains(of_drl, "better than the greedy response"));
+  CHECK(contains(of_drl, ">greedy<"));
+  const std::string of_rrhf = run_report(folder.path / "rrhf");
+  CHECK(contains(of_rrhf, "better than the mean of the prompt"));
+  CHECK(contains(of_rrhf, ">reference<"));
+  CHECK_FALSE(contains(of_rrhf, "nan"));
+}
+
 TEST_CASE("a comparison survives missing parts and refuses runs outside its directory") {
   const Folder folder("bare");
   folder.write("comparison.json", json{{"methods", {{"a", json::object()}}}, {"lead", nullptr}}.dump());

@@ -23,7 +23,7 @@ struct PairComparisons : Comparisons {
     format = "preference";
     write_file(data, pair_line("!(", "u.p.l.e", "e") + pair_line("the", "e f u", "u u") +
                          pair_line("Q", "l/p u", "t") + pair_line("zz", "e", "l l e") +
-                         pair_line("%", "u% %e", "u") + pair_line("a b", "l u t e", "") +
+                         pair_line("%", "u% %e", "u") + pair_line("a b", "l u t e", "p") +
                          pair_line("then", "u", "e t"));
     write_file(evaluation,
                pair_line("x", "e u", "l") + pair_line("y", "p", "t t") + pair_line("the", "l e", "e"));

@@ -57,18 +57,20 @@ BesidePaper line_of(const PaperFigure& row, const std::vector<PaperFigure>& rows
 }
 
 BesidePaper line_of(const Arm& arm, const Arm* baseline) {
-  const auto at = [](const Arm& of, Figure TemperatureResult::* member) {
-    const Figure figure = figure_at(of, 1, member);
+  const auto at = [&](Figure TemperatureResult::* member) {
+    const Figure figure = figure_at(arm, 1, member);
     return Figure{100 * figure.mean, 100 * figure.std};
   };
   BesidePaper line{.method = arm.method,
                    .model = {},
                    .arm = arm.name,
-                   .rouge_1 = at(arm, &TemperatureResult::rouge_1),
-                   .rouge_2 = at(arm, &TemperatureResult::rouge_2),
-                   .rouge_l = at(arm, &TemperatureResult::rouge_l)};
-  if (baseline != nullptr && baseline->method == "sft")
-    line.gain = line.rouge_l.mean - at(*baseline, &TemperatureResult::rouge_l).mean;
+                   .rouge_1 = at(&TemperatureResult::rouge_1),
+                   .rouge_2 = at(&TemperatureResult::rouge_2),
+                   .rouge_l = at(&TemperatureResult::rouge_l)};
+  if (baseline != nullptr && baseline->method == "sft") {
+    line.gain = 100 * (figure_at(arm, 1, &TemperatureResult::rouge_l).mean -
+                       figure_at(*baseline, 1, &TemperatureResult::rouge_l).mean);
+  }
   return line;
 }
 

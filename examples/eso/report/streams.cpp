@@ -122,6 +122,17 @@ LinePlot stream_plot(const Arm& arm, const ArmStreams& found) {
   return plot;
 }
 
+/// The temperatures that an arm samples at, in order; a greedy baseline is no sample.
+std::vector<double> sampled_at(const ArmStreams& found) {
+  std::vector<double> temperatures;
+  for (const auto& [key, unused] : found.streams) {
+    if (std::get<0>(key) == "sample") temperatures.push_back(std::get<2>(key));
+  }
+  std::sort(temperatures.begin(), temperatures.end());
+  temperatures.erase(std::unique(temperatures.begin(), temperatures.end()), temperatures.end());
+  return temperatures;
+}
+
 /// One range for the plots of all arms, so that they compare by eye.
 void share_range(std::vector<LinePlot>& plots) {
   std::vector<double> all;
@@ -146,6 +157,7 @@ std::string stream_plots(const std::filesystem::path& directory, const Compariso
   LinePlot reward{.title = "Mean reward of the samples", .unit = {}, .note = {}, .curves = {}};
   std::vector<LinePlot> by_arm;
   std::vector<std::string> silent;
+  std::set<std::vector<double>> ladders;
   for (std::size_t i = 0; i < comparison.arms.size(); ++i) {
     const Arm& arm = comparison.arms[i];
     const ArmStreams found = streams_of(directory, arm);
@@ -154,8 +166,11 @@ std::string stream_plots(const std::filesystem::path& directory, const Compariso
     if (!found.reward.values.empty()) reward.curves.push_back(found.reward.curve(arm.name, style, false));
     if (reward.unit.empty()) reward.unit = found.unit.name;
     if (!found.streams.empty()) by_arm.push_back(stream_plot(arm, found));
+    if (!found.streams.empty()) ladders.insert(sampled_at(found));
     if (found.streams.empty() && found.entropy.values.empty()) silent.push_back(arm.name);
   }
+  if (ladders.size() > 1)
+    reward.note = "Not all arms sample at the same temperatures: compare each with its own beginning.";
   std::string out;
   if (!reward.curves.empty() || !entropy.curves.empty()) {
     out +=
