@@ -69,6 +69,15 @@ TEST_CASE("DpoLoss is a mean over pairs, and prompts without a pair count nothin
   CHECK(evaluate(DpoLoss{}, none).value == 0);
 }
 
+TEST_CASE("a pair that stands as under the reference costs log 2 and is not counted as right",
+          "[loss][dpo]") {
+  SmallBatch small = one_pair();
+  small.batch.reference_logp = small.logp();
+  const LossResult result = evaluate(DpoLoss{}, small);
+  CHECK(result.value == Approx(std::log(2.0)).epsilon(1e-15));
+  CHECK(parts(result).at("rewards/accuracies") == 0);
+}
+
 TEST_CASE("DpoLoss stays finite for differences of ten thousand nats", "[loss][dpo]") {
   for (const double far : {-1e5, 1e5}) {
     SmallBatch small(1);
