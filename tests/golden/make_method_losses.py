@@ -81,13 +81,14 @@ def rrhf(batch, lines, mode, exponent, include_reference, best_weight):
         if include_reference:
             index = index + rows(batch, p, "target")
             r = torch.cat([r, torch.ones(1)])
-        longest = max(len(lines[n]) for n in index)
-        score = torch.stack([lines[n].sum() / (len(lines[n]) if mode == "response" else longest) ** exponent for n in index])
+        row = 1 + max(len(lines[n]) for n in index)  # a prompt has one token
+        score = torch.stack([lines[n].sum() / (len(lines[n]) if mode == "response" else row) ** exponent for n in index])
         # released code's way: all differences at once, those of better minus worse where negative
         difference = score[None, :] - score[:, None]
         better = (r[None, :] > r[:, None]).double()
         total = total - (torch.clamp(difference, max=0) * better).sum()
-        total = total - best_weight * lines[index[int(r.argmax())]].mean()
+        best = lines[index[int(r.argmax())]]
+        total = total - best_weight * (best.mean() if mode == "response" else best.sum() / row)
     return total / batch["prompts"]
 
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "eso/testing/loss_laws.hpp"
 #include "small_batches.hpp"
@@ -68,6 +69,15 @@ TEST_CASE("DpoLoss is a mean over pairs, and prompts without a pair count nothin
   CHECK(evaluate(DpoLoss{}, none).value == 0);
 }
 
+TEST_CASE("a pair that stands as under the reference costs log 2 and is not counted as right",
+          "[loss][dpo]") {
+  SmallBatch small = one_pair();
+  small.batch.reference_logp = small.logp();
+  const LossResult result = evaluate(DpoLoss{}, small);
+  CHECK(result.value == Approx(std::log(2.0)).epsilon(1e-15));
+  CHECK(parts(result).at("rewards/accuracies") == 0);
+}
+
 TEST_CASE("DpoLoss stays finite for differences of ten thousand nats", "[loss][dpo]") {
   for (const double far : {-1e5, 1e5}) {
     SmallBatch small(1);
@@ -89,6 +99,41 @@ TEST_CASE("DpoLoss equals its golden values from PyTorch", "[loss][dpo]") {
                                 .label_smoothing = o[2].get<double>(),
                                 .reference_free = o[3].get<bool>()},
                         entry);
+  }
+}
+
+TEST_CASE("DpoLoss gives value, gradient and records of TRL's trainer", "[loss][dpo]") {
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(std::string(ESO_TEST_DIR) + "/golden/dpo_trl.json"));
+  REQUIRE(golden.size() == 9);
+  for (const auto& entry : golden) {
+    CAPTURE(entry.at("objective").dump(), entry.at("beta").dump(), entry.at("label_smoothing").dump());
+    const auto policy = entry.at("logp").get<std::vector<std::vector<double>>>();
+    const auto under_reference = entry.at("reference").get<std::vector<std::vector<double>>>();
+    SmallBatch small(static_cast<Index>(policy.size() / 2)), reference = small;
+    for (std::size_t n = 0; n < policy.size(); ++n) {
+      const auto prompt = static_cast<Index>(n / 2);
+      const Kind kind = n % 2 == 0 ? Kind::chosen : Kind::rejected;
+      small.add(prompt, kind, policy[n]);
+      reference.add(prompt, kind, under_reference[n]);
+    }
+    small.batch.reference_logp = reference.logp();
+    const LossResult result = evaluate(
+        DpoLoss{.objective = entry.at("objective") == "ipo" ? DpoObjective::ipo : DpoObjective::sigmoid,
+                .beta = entry.at("beta").get<double>(),
+                .label_smoothing = entry.at("label_smoothing").get<double>()},
+        small);
+    CHECK(result.value == Approx(entry.at("value").get<double>()).epsilon(1e-12));
+    for (std::size_t n = 0; n < policy.size(); ++n) {
+      for (std::size_t t = 0; t < policy[n].size(); ++t) {
+        CHECK(result.d_logp(static_cast<Index>(n), static_cast<Index>(t)) ==
+              Approx(entry.at("d_logp").at(n).at(t).get<double>()).epsilon(1e-12).margin(1e-15));
+      }
+    }
+    const auto named = parts(result);
+    REQUIRE(entry.at("metrics").size() == 6);
+    for (const auto& [name, value] : entry.at("metrics").items())
+      CHECK(named.at(name) == Approx(value.get<double>()).epsilon(1e-12).margin(1e-12));
   }
 }
 

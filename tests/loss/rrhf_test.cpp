@@ -52,10 +52,10 @@ TEST_CASE("RrhfLoss takes the reference for a candidate of reward 1", "[loss][rr
   CHECK(evaluate(RrhfLoss{.best_weight = 2}, targets_alone).value == 0);
 }
 
-TEST_CASE("RrhfLoss divides by the longest candidate as the released code does", "[loss][rrhf]") {
-  // LP = -2, -.5, -6 over 3 each: -2/3, -1/6, -2; pairs 11/6 and 1/2
-  CHECK(evaluate(RrhfLoss{.length_mode = RrhfLengthMode::padded_row}, three()).value ==
-        Approx(11.0 / 6 + .5).epsilon(1e-14));
+TEST_CASE("RrhfLoss divides by the padded row as the released code does", "[loss][rrhf]") {
+  // LP = -2, -.5, -6 over 1 token of the prompt and 3: pairs 5.5 / 4 and 1.5 / 4
+  const RrhfLoss padded{.length_mode = RrhfLengthMode::padded_row, .best_weight = 2};
+  CHECK(evaluate(padded, three()).value == Approx(7.0 / 4 + 2 * 2.0 / 4).epsilon(1e-14));
   // exponent 0: -2, -.5, -6; pairs 5.5 and 1.5
   CHECK(evaluate(RrhfLoss{.length_exponent = 0}, three()).value == Approx(7).epsilon(1e-14));
 }

@@ -3,6 +3,10 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "eso/testing/loss_laws.hpp"
@@ -45,12 +49,50 @@ TEST_CASE("SequenceUnlikelihoodLoss by hand", "[loss][sequence_unlikelihood]") {
   CHECK(result.parts[0].first == "loss/sequence-unlikelihood");
 }
 
+TEST_CASE("SequenceUnlikelihoodLoss equals its golden values from PyTorch", "[loss][sequence_unlikelihood]") {
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(std::string(ESO_TEST_DIR) + "/golden/sequence_unlikelihood.json"));
+  const std::map<std::string, Kind> kinds{
+      {"target", Kind::target}, {"sample", Kind::sample}, {"greedy", Kind::greedy}};
+  SmallBatch small(2);
+  for (const auto& r : golden.at("responses")) {
+    small.add(r.at("prompt").get<Index>(), kinds.at(r.at("kind").get<std::string>()),
+              r.at("logp").get<std::vector<double>>());
+    small.batch.responses.back().tokens = r.at("tokens").get<Tokens>();
+  }
+  REQUIRE(golden.at("cases").size() == 12);
+  for (const auto& entry : golden.at("cases")) {
+    CAPTURE(entry.at("n").dump(), entry.at("floor").dump(), entry.at("skip_last").dump());
+    const LossResult result =
+        evaluate(SequenceUnlikelihoodLoss{.n = entry.at("n").get<Index>(),
+                                          .floor = entry.at("floor").get<double>(),
+                                          .skips_last = entry.at("skip_last").get<bool>()},
+                 small);
+    CHECK(result.value == Approx(entry.at("value").get<double>()).epsilon(1e-12));
+    for (std::size_t n = 0; n < small.rows.size(); ++n) {
+      for (std::size_t t = 0; t < small.rows[n].size(); ++t) {
+        CHECK(result.d_logp(static_cast<Index>(n), static_cast<Index>(t)) ==
+              Approx(entry.at("d_logp").at(n).at(t).get<double>()).epsilon(1e-11).margin(1e-14));
+      }
+    }
+  }
+}
+
 TEST_CASE("SequenceUnlikelihoodLoss obeys the laws of a loss", "[loss][sequence_unlikelihood][laws]") {
-  // grams of one token: the random texts repeat some
-  const testing::LawReport report =
-      testing::check_loss(SequenceUnlikelihoodLoss{.n = 1, .skips_last = GENERATE(false, true)});
-  INFO(report.text());
-  CHECK(report.passed());
+  const SequenceUnlikelihoodLoss loss{.n = GENERATE(1, 2), .skips_last = GENERATE(false, true)};
+  int repeating = 0;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    LogProbs logp;
+    Batch batch = testing::random_loss_batch({}, seed, logp);
+    for (Response& response : batch.responses) {
+      for (TokenId& token : response.tokens) token %= 2;  // so that they repeat themselves
+    }
+    if (loss(batch, logp, totals_of(loss, batch)).value > 0) ++repeating;
+    const testing::LawReport report = testing::check_loss(loss, batch, logp);
+    INFO(report.text());
+    CHECK(report.passed());
+  }
+  CHECK(repeating >= 2);
 }
 
 TEST_CASE("SequenceUnlikelihoodLoss refuses what has no meaning", "[loss][sequence_unlikelihood]") {

@@ -57,6 +57,13 @@ TEST_CASE("UnlikeLoss with plain_logp and gap is the half of ESO that lowers sam
   CHECK((half.d_logp - eso.d_logp.max(0)).abs().maxCoeff() < 1e-15);
 }
 
+TEST_CASE("UnlikeLoss lowers all samples of the lowest reward", "[loss][unlike]") {
+  SmallBatch small(1);
+  small.add(0, Kind::sample, {-3}, .5).add(0, Kind::sample, {-1}, .25).add(0, Kind::sample, {-2}, .25);
+  const UnlikeLoss loss{.objective = UnlikeObjective::plain_logp, .select = UnlikeSelect::lowest};
+  CHECK(evaluate(loss, small).value == Approx(-3).epsilon(1e-14));
+}
+
 TEST_CASE("equal rewards leave UnlikeLoss nothing to do", "[loss][unlike]") {
   SmallBatch small(1);
   for (int k = 0; k < 3; ++k) small.add(0, Kind::sample, {-1}, .1);

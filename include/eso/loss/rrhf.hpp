@@ -20,21 +20,22 @@ namespace eso {
 /// What length a candidate's log-probability is divided by.
 enum class RrhfLengthMode : std::uint8_t {
   response,    ///< its own tokens: the paper
-  padded_row,  ///< the longest candidate of its prompt: the released code, whose mask is all ones
+  padded_row,  ///< prompt and longest candidate: the released code, whose mask is all ones
 };
 
 /// Ranking of candidates: wherever a better one is less probable than a worse one, draw them together.
 ///
 ///     value = 1/P sum over prompts of [ sum over pairs with r_i < r_j of max(0, p_i - p_j) + b L_best ]
 ///     p_i   = sum over t of logp(i, t) / length_i ^ length_exponent                              in nats
-///     L_best = - mean over t of logp(best, t),   best: the first candidate of the largest reward
+///     L_best = - sum over t of logp(best, t) / length_best,   best: the first candidate of the largest
+///     reward
 ///
 /// Source: Yuan et al. 2023, "RRHF", arXiv 2304.05302, equations 2 to 4; the sum goes over all pairs, there
 /// is no margin, equal rewards give no pair, and where p_i = p_j the gradient is 0. The authors add the
 /// cross-entropy of the best candidate with weight 1. Here `Combined{SftLoss{}, 1, RrhfLoss{}}` has it,
 /// because the reference is the best candidate under a reward that compares with it; `best_weight` b brings
-/// it back for other rewards. Their code divides the ranking by the padded length by mistake (`padded_row`;
-/// its prompt counts there too, here it does not).
+/// it back for other rewards. Their code divides by the length of the padded row by mistake, prompt
+/// included, and takes the mean of L_best over it too: `padded_row`.
 ///
 /// Candidates are the responses of `Kind::sample` with their rewards and, with `include_reference`, the
 /// prompt's `Kind::target` with `reference_reward`. A prompt without samples adds nothing. Part
@@ -78,7 +79,7 @@ struct RrhfLoss {
 
  private:
   struct Candidate {
-    Index row, length;
+    Index row, length, divided_by;
     double reward, divisor, score;
   };
 
@@ -93,14 +94,16 @@ struct RrhfLoss {
     Index longest = 0;
     for (const Index n : rows)
       longest = std::max(longest, static_cast<Index>(batch.response(n).tokens.size()));
+    const auto prompt = static_cast<Index>(batch.prompts[static_cast<std::size_t>(p)].tokens.size());
     std::vector<Candidate> all;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Index n = rows[i], length = static_cast<Index>(batch.response(n).tokens.size());
       if (length == 0) continue;
-      const Index divided_by = length_mode == RrhfLengthMode::response ? length : longest;
+      const Index divided_by = length_mode == RrhfLengthMode::response ? length : prompt + longest;
       const double divisor = std::pow(static_cast<double>(divided_by), length_exponent);
       all.push_back({.row = n,
                      .length = length,
+                     .divided_by = divided_by,
                      .reward = i < samples ? mean_reward(batch, {n}) : reference_reward,
                      .divisor = divisor,
                      .score = logp.row(n).head(length).sum() / divisor});
@@ -114,7 +117,7 @@ struct RrhfLoss {
     for (const Candidate& candidate : all) {
       if (candidate.reward > best->reward) best = &candidate;
     }
-    const double each = -weight / static_cast<double>(best->length);
+    const double each = -weight / static_cast<double>(best->divided_by);
     result.value += each * logp.row(best->row).head(best->length).sum();
     result.d_logp.row(best->row).head(best->length) += each;
   }

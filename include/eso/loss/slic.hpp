@@ -20,7 +20,7 @@ namespace eso {
 ///     w chosen, l rejected, LP summed over the response's tokens
 ///
 /// Source: Zhao et al. 2023, "SLiC-HF: Sequence Likelihood Calibration with Human Feedback", arXiv
-/// 2305.10425, equation 3. The regulariser there takes the target of the supervised data; a pair's chosen
+/// 2305.10425, section 2. The regulariser there takes the target of the supervised data; a pair's chosen
 /// response stands for it here. Where the margin is kept exactly the gradient of the first term is 0.
 ///
 /// Reads, of each prompt that has both, the response of `Kind::chosen` and that of `Kind::rejected`. Other

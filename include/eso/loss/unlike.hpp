@@ -26,7 +26,7 @@ enum class UnlikeObjective : std::uint8_t {
 /// Which samples are not wanted.
 enum class UnlikeSelect : std::uint8_t {
   below_mean,  ///< a reward below the mean of the prompt's samples
-  lowest,      ///< the lowest reward of the prompt, the first of several
+  lowest,      ///< the lowest reward of the prompt, all of several
   all,         ///< every sample
   threshold,   ///< a reward below `UnlikeLoss::threshold`
 };
@@ -103,7 +103,8 @@ struct UnlikeLoss {
     for (const Index n : samples) {
       const double reward = batch.response(n).reward;
       if (select == UnlikeSelect::lowest) {
-        if (rows.empty() || reward < batch.response(rows.front()).reward) rows = {n};
+        if (!rows.empty() && reward < batch.response(rows.front()).reward) rows.clear();
+        if (rows.empty() || reward == batch.response(rows.front()).reward) rows.push_back(n);
       } else if (reward < (select == UnlikeSelect::threshold ? threshold : mean)) {
         rows.push_back(n);
       }

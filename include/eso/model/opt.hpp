@@ -53,8 +53,8 @@ inline DropoutRates opt_dropout(const ConfigValues& config) {
   return {.attention = config.rate("attention_dropout", 0), .residual = config.rate("dropout", 0.1)};
 }
 
-/// The names of an array of an OPT in its files, after the prefix `decoder.` or `model.decoder.`: one, but
-/// for queries, keys and values, which are three.
+/// The names of an array of an OPT in its files, after the prefix "decoder." or
+/// "model.decoder.": one, but for queries, keys and values, which are three.
 inline std::vector<std::string> opt_names(Role role, Index layer) {
   const auto in_layer = [&](const char* name) { return fmt::format("layers.{}.{}", layer, name); };
   const auto projections = [&](const char* kind) -> std::vector<std::string> {
