@@ -60,7 +60,7 @@ TEST_CASE("splits that are none, or leave a part without an example, are refused
                       Catch::Matchers::StartsWith("--test-split: is no split"));
   }
   const auto split = eso::test_split_named("first-n:3");
-  for (const std::size_t n : {0, 1, 2, 3})
+  for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{3}})
     CHECK_THROWS_WITH(
         split.part(numbers(n), true, "--test-split"),
         fmt::format("--test-split: cannot take 3 of {} examples, expected one for each part at least", n));

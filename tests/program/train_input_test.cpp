@@ -83,10 +83,8 @@ TEST_CASE("train refuses methods, backends, presets and formats that are not the
     r.refuse({"--method", method}, {"--method", method});
   for (const char* backend : {"torch", "ggml", "jax"})
     r.refuse({"--backend", backend}, {"--backend", backend});
-  for (const char* preset : {"best", "Paper"})
-    r.refuse({"--preset", preset}, {"--preset", preset});
-  for (const char* format : {"alpaca", "HH"})
-    r.refuse({"--format", format}, {"--format", format});
+  for (const char* preset : {"best", "Paper"}) r.refuse({"--preset", preset}, {"--preset", preset});
+  for (const char* format : {"alpaca", "HH"}) r.refuse({"--format", format}, {"--format", format});
   r.refuse({"--reward", "model:" + golden_model("plain")}, {"--reward", "model:"});
   r.refuse({"--reward", "bleu"}, {"--reward", "bleu"});
   r.refuse({"--precision", "bfloat16"}, {"--precision", "bfloat16"});
