@@ -62,6 +62,7 @@
 #include "eso/model/key_value_decoding.hpp"
 #include "eso/model/layers.hpp"
 #include "eso/model/mapped_file.hpp"
+#include "eso/model/model_files.hpp"
 #include "eso/model/opt.hpp"
 #include "eso/model/packed_matrix.hpp"
 #include "eso/model/packing.hpp"

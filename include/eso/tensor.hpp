@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,10 @@
 #include "eso/batch.hpp"
 
 namespace eso {
+
+/// A matrix in host memory whose rows are tokens.
+template <class Scalar>
+using RowMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// Type of a stored number, little-endian.
 enum class DataType : std::uint8_t { float64, float32, float16, bfloat16 };

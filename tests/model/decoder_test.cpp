@@ -5,6 +5,7 @@
 
 #include "eso/testing/generator_laws.hpp"
 #include "eso/testing/log_prob_model_laws.hpp"
+#include "small_architectures.hpp"
 
 namespace {
 
@@ -28,61 +29,6 @@ eso::Decoder<Scalar> random_decoder(const Architecture& a, int threads = 1, std:
     stored.push_back({spec, {fmt::format("array {}", number++)}, values.data()});
   }
   return {a, std::move(stored), memory, std::make_shared<eso::Threads>(threads)};
-}
-
-Architecture gpt2() {
-  Architecture a;
-  a.vocabulary = 13;
-  a.context = 16;
-  a.width = a.embedding_width = 12;
-  a.layers = 2;
-  a.heads = 3;
-  a.inner = 17;
-  a.end_of_sequence = 5;
-  return a;
-}
-
-/// OPT-350m: normalisation after each part, projections around a narrower embedding, positions from row 2 on.
-Architecture opt() {
-  Architecture a = gpt2();
-  a.embedding_width = 7;
-  a.activation = eso::Activation::relu;
-  a.position_offset = 2;
-  a.norm_order = eso::NormOrder::after;
-  a.final_norm = false;
-  a.weights_in_out = false;
-  return a;
-}
-
-/// OPT but the 350m: as GPT-2 with another activation, positions from row 2 on and (out, in) matrices.
-Architecture opt_before() {
-  Architecture a = gpt2();
-  a.activation = eso::Activation::relu;
-  a.position_offset = 2;
-  a.weights_in_out = false;
-  return a;
-}
-
-/// GPT-NeoX: rotary positions, both parts from the same input, an untied head.
-Architecture neox() {
-  Architecture a = gpt2();
-  a.width = a.embedding_width = 24;
-  a.activation = eso::Activation::gelu;
-  a.positions = eso::Positions::rotary;
-  a.rotary_width = 4;
-  a.parallel_residual = true;
-  a.tied_head = false;
-  a.weights_in_out = false;
-  a.qkv_order = eso::QkvOrder::heads;
-  return a;
-}
-
-eso::testing::ModelLaws limits_of(const Architecture& a) {
-  eso::testing::ModelLaws limits{.vocabulary = a.vocabulary, .context = a.context};
-  limits.step = 1e-5;  // these functions are steep
-  // relu has corners; a short step meets fewer of them
-  if (a.activation == eso::Activation::relu) limits.step = 1e-6, limits.gradient_tolerance = 1e-4;
-  return limits;
 }
 
 void check_laws(const Architecture& a, int threads = 1) {

@@ -12,13 +12,10 @@
 #include "eso/model/architecture.hpp"
 #include "eso/model/packed_matrix.hpp"
 #include "eso/model/product.hpp"
+#include "eso/tensor.hpp"
 #include "eso/threads.hpp"
 
 namespace eso {
-
-/// Rows are tokens.
-template <class Scalar>
-using RowMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// A matrix somewhere in memory.
 template <class Scalar>

@@ -110,19 +110,20 @@ class Moments {
     *this = std::move(loaded);
   }
 
+  /// What stands for a parameter's name in a state: FNV-1a, 64 bits, of which the upper 53 are kept, what a
+  /// double holds.
+  static double hash(std::string_view name) {
+    std::uint64_t value = 0xCBF29CE484222325U;
+    for (const char c : name) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
+    return static_cast<double>(value >> 11);
+  }
+
  private:
   using Values = std::variant<std::vector<float>, std::vector<double>>;
   struct Pair {
     std::vector<Index> shape;
     Values first, second;
   };
-
-  /// FNV-1a, 64 bits, of which the upper 53 are kept: what a double holds.
-  static double hash(std::string_view name) {
-    std::uint64_t value = 0xCBF29CE484222325U;
-    for (const char c : name) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
-    return static_cast<double>(value >> 11);
-  }
 
   static std::string name(std::size_t i, const char* which) { return fmt::format("adamw.{}.{}", i, which); }
 
