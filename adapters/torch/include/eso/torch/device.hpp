@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <dlfcn.h>
+
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "eso/error.hpp"
+
+// Inside namespace eso, `torch` is this adapter; LibTorch's own names are `at::`, `c10::` and `::torch::`.
+
+namespace eso::torch {
+
+/// What a model is stored as and computed in.
+enum class Precision {
+  float32,   ///< everything
+  bfloat16,  ///< weights and products; what is trained, sums and softmax in float32
+  float64,   ///< everything: for tests
+};
+
+/// \throws Error (input) for a name that is none of `float32`, `bfloat16`.
+inline Precision precision_named(const std::string& name) {
+  if (name == "float32") return Precision::float32;
+  if (name == "bfloat16") return Precision::bfloat16;
+  throw input_error("precision", "unknown value", name, "float32 or bfloat16");
+}
+
+/// The type that products are computed in.
+inline at::ScalarType compute_type(Precision precision) {
+  return precision == Precision::float64    ? at::kDouble
+         : precision == Precision::bfloat16 ? at::kBFloat16
+                                            : at::kFloat;
+}
+
+/// The type of what is trained, of its gradients and of sums.
+inline at::ScalarType master_type(Precision precision) {
+  return precision == Precision::float64 ? at::kDouble : at::kFloat;
+}
+
+/// The device of this name: `cpu`, `cuda` or `cuda:N`. LibTorch's CUDA half is loaded when it is first asked
+/// for, so that a program linked to the CPU half alone serves machines with and without.
+///
+/// \throws Error (input) for another name, and where there is no such device.
+inline at::Device device_named(const std::string& name) {
+  if (name == "cpu") return at::Device(at::kCPU);
+  int index = 0;
+  const bool numbered = name.starts_with("cuda:");
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + (numbered ? 5 : 0), end, index);
+  if (name != "cuda" && !(numbered && error == std::errc() && stop == end && index >= 0)) {
+    throw input_error("device", "unknown value", name, "cpu, cuda or cuda:N");
+  }
+  if (!at::globalContext().hasCUDA() && ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    const char* const reason = ::dlerror();
+    throw input_error("device", fmt::format("LibTorch's CUDA half cannot be loaded: {}", reason), name,
+                      "cpu");
+  }
+  const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  if (index >= count) {
+    throw input_error("device", "there is no such device", name,
+                      fmt::format("{} CUDA devices are there", count));
+  }
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+}  // namespace eso::torch

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Everything of the LibTorch adapter. The core never includes it.
+
+#include "eso/torch/adamw.hpp"
+#include "eso/torch/checkpoint.hpp"
+#include "eso/torch/decoder.hpp"
+#include "eso/torch/decoding.hpp"
+#include "eso/torch/device.hpp"
+#include "eso/torch/head.hpp"
+#include "eso/torch/hugging_face.hpp"
+#include "eso/torch/layer.hpp"
+#include "eso/torch/lora.hpp"
+#include "eso/torch/moments.hpp"
+#include "eso/torch/packing.hpp"
+#include "eso/torch/parameters.hpp"
+#include "eso/torch/peft.hpp"
+#include "eso/torch/sgd.hpp"
+#include "eso/torch/tensors.hpp"
