@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "backend.hpp"
 
+#include <dlfcn.h>
+
+#include <cmath>
+
 #include "eso/model/hugging_face.hpp"
+#include "eso/optim/adamw.hpp"
+#include "eso/optim/sgd.hpp"
 #include "eso/text/json_file.hpp"
 
 namespace eso_program {
@@ -20,6 +26,22 @@ class EigenDecoding : public AnyDecoding::Interface {
   eso::KeyValueDecoding<float> decoding_;
 };
 
+template <class Optimizer>
+class EigenOptimizer : public AnyOptimizer::Interface {
+ public:
+  EigenOptimizer(eso::Decoder<float>& decoder, Optimizer optimizer)
+      : decoder_(decoder), optimizer_(std::move(optimizer)) {}
+  void update(double learning_rate, double scale) override {
+    optimizer_.update(decoder_.parameters(), learning_rate, scale);
+  }
+  std::vector<eso::TensorView> state() const override { return optimizer_.state(); }
+  void load_state(const eso::TensorLookup& lookup) override { optimizer_.load_state(lookup); }
+
+ private:
+  eso::Decoder<float>& decoder_;
+  Optimizer optimizer_;
+};
+
 class EigenModel : public AnyModel::Interface {
  public:
   EigenModel(eso::Decoder<float> decoder, nlohmann::json config)
@@ -31,7 +53,17 @@ class EigenModel : public AnyModel::Interface {
   }
   void set_dropout(const eso::DropoutRates& rates) override { decoder_.dropout = rates; }
   void backward(const eso::LogProbs& d_logp) override { decoder_.backward(d_logp); }
-  eso::ParameterList<float> parameters() override { return decoder_.parameters(); }
+  double global_norm() override { return eso::global_norm(decoder_.parameters()); }
+  void zero_gradients() override { eso::zero_gradients(decoder_.parameters()); }
+  AnyOptimizer optimizer(const OptimizerOptions& o) override {
+    eso::Threads* const threads = &decoder_.threads();
+    if (!o.adam) return made(eso::Sgd{.weight_decay = o.weight_decay, .threads = threads});
+    return made(eso::AdamW{.beta1 = o.beta1,
+                           .beta2 = o.beta2,
+                           .epsilon = o.epsilon,
+                           .weight_decay = o.weight_decay,
+                           .threads = threads});
+  }
   void score_only(double temperature) override {
     decoder_.set_temperature(temperature);
     decoder_.keeps_for_backward = false;
@@ -45,32 +77,82 @@ class EigenModel : public AnyModel::Interface {
   void write(const std::filesystem::path& folder, std::optional<eso::DataType> store_as) const override {
     eso::write_model(folder, decoder_, config_, store_as);
   }
+  bool write_adapter(const std::filesystem::path&, const std::string&) const override { return false; }
 
  private:
+  template <class Optimizer>
+  AnyOptimizer made(Optimizer optimizer) {
+    return AnyOptimizer(std::make_unique<EigenOptimizer<Optimizer>>(decoder_, std::move(optimizer)));
+  }
+
   eso::Decoder<float> decoder_;
   nlohmann::json config_;
 };
 
-void check_backend(const std::string& backend) {
-  if (backend == "torch" || backend == "ggml") {
-    throw eso::input_error("--backend", "this backend is not there yet", backend, "eigen");
+/// The backend of the library beside the program, which stays loaded.
+BackendLibrary& library(const std::string& backend) {
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path path = program.parent_path() / ("eso-backend-" + backend + ".so");
+  if (!std::filesystem::exists(path, error)) {
+    throw eso::input_error("--backend", "this program was built without it", backend, "eigen");
   }
-  if (backend != "eigen") throw eso::input_error("--backend", "unknown backend", backend, "eigen");
+  void* const opened = ::dlopen(path.c_str(), RTLD_NOW);
+  if (opened == nullptr) {
+    const char* const reason = ::dlerror();
+    throw eso::Error(eso::Fault::system, path.string(), fmt::format("cannot be loaded: {}", reason));
+  }
+  const auto function = reinterpret_cast<BackendFunction>(::dlsym(opened, "eso_backend"));
+  if (function == nullptr)
+    throw eso::Error(eso::Fault::system, path.string(), "is no backend of this program");
+  return *function();
+}
+
+void only_torch(const BackendOptions& o, const char* flag, bool given) {
+  if (given && o.backend != "torch") throw eso::input_error(flag, "needs --backend torch", o.backend);
 }
 
 }  // namespace
 
-AnyModel load_model(const std::string& backend, const std::filesystem::path& folder,
-                    std::shared_ptr<eso::Threads> threads) {
-  check_backend(backend);
+void check_backend(const BackendOptions& o) {
+  if (o.backend == "ggml")
+    throw eso::input_error("--backend", "is not there yet", o.backend, "eigen or torch");
+  if (o.backend != "eigen" && o.backend != "torch")
+    throw eso::input_error("--backend", "unknown value", o.backend, "eigen or torch");
+  if (o.precision != "float32" && o.precision != "bfloat16")
+    throw eso::input_error("--precision", "unknown value", o.precision, "float32 or bfloat16");
+  if (o.device != "cpu" && o.device != "cuda" && !o.device.starts_with("cuda:"))
+    throw eso::input_error("--device", "unknown value", o.device, "cpu or cuda");
+  only_torch(o, "--precision bfloat16", o.precision != "float32");
+  only_torch(o, "--device cuda", o.device != "cpu");
+  only_torch(o, "--checkpoint-activations", o.checkpoint_activations);
+  only_torch(o, "--shard-optimizer", o.shard_optimizer);
+  only_torch(o, "--lora-rank", o.lora_rank != 0);
+  if (o.lora_rank < 0) throw eso::input_error("--lora-rank", "is negative", fmt::format("{}", o.lora_rank));
+  if (o.lora_rank == 0 && !o.lora_targets.empty())
+    throw eso::input_error("--lora-targets", "needs --lora-rank above 0");
+  if (!(o.lora_alpha > 0) || !std::isfinite(o.lora_alpha))
+    throw eso::input_error("--lora-alpha", "is out of range", fmt::format("{}", o.lora_alpha), "above 0");
+  if (!(o.lora_dropout >= 0 && o.lora_dropout < 1))
+    throw eso::input_error("--lora-dropout", "is out of range", fmt::format("{}", o.lora_dropout),
+                           "at least 0, below 1");
+}
+
+AnyModel load_model(const BackendOptions& options, const std::filesystem::path& folder,
+                    std::shared_ptr<eso::Threads> threads, Use use) {
+  check_backend(options);
+  if (options.backend != "eigen")
+    return library(options.backend).load(options, folder, threads->count(), use);
   eso::LoadedModel<float> loaded = eso::load_model<float>(folder, std::move(threads));
   return {std::make_unique<EigenModel>(std::move(loaded.decoder), std::move(loaded.config)), folder,
           std::move(loaded.ignored)};
 }
 
-AnyModel random_model(const std::string& backend, const std::filesystem::path& folder, std::uint64_t seed,
+AnyModel random_model(const BackendOptions& options, const std::filesystem::path& folder, std::uint64_t seed,
                       std::shared_ptr<eso::Threads> threads) {
-  check_backend(backend);
+  check_backend(options);
+  if (options.backend != "eigen")
+    return library(options.backend).random(options, folder, seed, threads->count());
   eso::ModelSettings settings = eso::read_settings(folder);
   return {
       std::make_unique<EigenModel>(eso::random_model<float>(settings.architecture, seed, std::move(threads)),

@@ -38,6 +38,51 @@ class AnyDecoding {
   std::unique_ptr<Interface> held_;
 };
 
+/// Which backend computes, and how.
+struct BackendOptions {
+  std::string backend = "eigen", precision = "float32", device = "cpu";
+  // While training, of the backend torch:
+  bool checkpoint_activations = false, shard_optimizer = false;
+  std::int64_t lora_rank = 0;
+  double lora_alpha = 16, lora_dropout = 0;
+  std::vector<std::string> lora_targets;
+};
+
+/// What moves the parameters, and how.
+struct OptimizerOptions {
+  bool adam = true;  ///< AdamW, else plain gradient descent
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+};
+
+/// What a model is loaded for.
+enum class Use : std::uint8_t { training, inference };
+
+class AnyModel;
+
+/// The parameters of an `AnyModel`.
+struct AnyParameters;
+
+/// An `Optimizer` of the backend of the model that made it.
+class AnyOptimizer {
+ public:
+  struct Interface {
+    virtual ~Interface() = default;
+    virtual void update(double learning_rate, double scale) = 0;
+    virtual std::vector<eso::TensorView> state() const = 0;
+    virtual void load_state(const eso::TensorLookup& lookup) = 0;
+  };
+  explicit AnyOptimizer(std::unique_ptr<Interface> held) : held_(std::move(held)) {}
+  /// Of the model that made it, whose parameters these are.
+  void update(const AnyParameters&, double learning_rate, double scale) {
+    held_->update(learning_rate, scale);
+  }
+  std::vector<eso::TensorView> state() const { return held_->state(); }
+  void load_state(const eso::TensorLookup& lookup) { held_->load_state(lookup); }
+
+ private:
+  std::unique_ptr<Interface> held_;
+};
+
 /// A model whose backend is chosen when the program runs: a `LogProbModel`, a `Generator` and
 /// `Checkpointable`.
 ///
@@ -50,7 +95,9 @@ class AnyModel {
     virtual eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) = 0;
     virtual void set_dropout(const eso::DropoutRates& rates) = 0;
     virtual void backward(const eso::LogProbs& d_logp) = 0;
-    virtual eso::ParameterList<float> parameters() = 0;
+    virtual double global_norm() = 0;
+    virtual void zero_gradients() = 0;
+    virtual AnyOptimizer optimizer(const OptimizerOptions& options) = 0;
     virtual void score_only(double temperature) = 0;
     virtual AnyDecoding decode(std::span<const eso::Prompt> prompts) const = 0;
     virtual std::vector<eso::TensorView> state() const = 0;
@@ -58,6 +105,9 @@ class AnyModel {
     virtual const eso::Architecture& architecture() const = 0;
     /// Writes config.json and the weights into an existing folder.
     virtual void write(const std::filesystem::path& folder, std::optional<eso::DataType> store_as) const = 0;
+    /// Writes the adapters alone as PEFT does into an existing folder, for a model from `base`; false where
+    /// the model has none.
+    virtual bool write_adapter(const std::filesystem::path& folder, const std::string& base) const = 0;
   };
   AnyModel(std::unique_ptr<Interface> held, std::filesystem::path folder, std::vector<std::string> ignored)
       : held_(std::move(held)), folder_(std::move(folder)), ignored_(std::move(ignored)) {}
@@ -70,7 +120,9 @@ class AnyModel {
   /// Of the training pass alone.
   void set_dropout(const eso::DropoutRates& rates) { held_->set_dropout(rates); }
   void backward(const eso::LogProbs& d_logp) { held_->backward(d_logp); }
-  eso::ParameterList<float> parameters() { return held_->parameters(); }
+  AnyParameters parameters();
+  /// Of this model, which must outlive it.
+  AnyOptimizer optimizer(const OptimizerOptions& options) { return held_->optimizer(options); }
   /// From here on `log_probs` divides the logits by `temperature` and keeps nothing for `backward`.
   void score_only(double temperature) { held_->score_only(temperature); }
   AnyDecoding decode(std::span<const eso::Prompt> prompts) const { return held_->decode(prompts); }
@@ -90,6 +142,9 @@ class AnyModel {
              std::optional<eso::DataType> store_as = std::nullopt) const {
     held_->write(folder, store_as);
   }
+  bool write_adapter(const std::filesystem::path& folder, const std::string& base) const {
+    return held_->write_adapter(folder, base);
+  }
 
  private:
   std::unique_ptr<Interface> held_;
@@ -97,14 +152,36 @@ class AnyModel {
   std::vector<std::string> ignored_;
 };
 
-/// Loads a Hugging Face folder into the backend of this name.
-///
-/// \throws eso::Error (input) for a backend that is not there, and as `eso::load_model`.
-AnyModel load_model(const std::string& backend, const std::filesystem::path& folder,
-                    std::shared_ptr<eso::Threads> threads);
+struct AnyParameters {
+  AnyModel::Interface* model;
+};
+inline AnyParameters AnyModel::parameters() { return {held_.get()}; }
+inline double global_norm(const AnyParameters& parameters) { return parameters.model->global_norm(); }
+inline void zero_gradients(const AnyParameters& parameters) { parameters.model->zero_gradients(); }
 
-/// A model of the folder's `config.json` with random weights from `seed`.
-AnyModel random_model(const std::string& backend, const std::filesystem::path& folder, std::uint64_t seed,
+/// A backend that lies in a library of its own beside the program and is loaded when it is asked for.
+struct BackendLibrary {
+  virtual ~BackendLibrary() = default;
+  virtual AnyModel load(const BackendOptions& options, const std::filesystem::path& folder, int threads,
+                        Use use) = 0;
+  virtual AnyModel random(const BackendOptions& options, const std::filesystem::path& folder,
+                          std::uint64_t seed, int threads) = 0;
+};
+
+/// The function of the library `eso-backend-NAME.so` that gives its backend.
+using BackendFunction = BackendLibrary* (*)();
+
+/// Throws an input `eso::Error` naming the flag that the backend cannot honour, or that means nothing.
+void check_backend(const BackendOptions& options);
+
+/// Loads a Hugging Face folder into a backend.
+///
+/// \throws eso::Error (input) as `check_backend`, for a backend that is not there, and as `eso::load_model`.
+AnyModel load_model(const BackendOptions& options, const std::filesystem::path& folder,
+                    std::shared_ptr<eso::Threads> threads, Use use = Use::inference);
+
+/// A model of the folder's `config.json` with random weights from `seed`, to be trained.
+AnyModel random_model(const BackendOptions& options, const std::filesystem::path& folder, std::uint64_t seed,
                       std::shared_ptr<eso::Threads> threads);
 
 /// The rates of dropout that the folder's `config.json` asks for. \throws as `eso::read_dropout`.

@@ -64,7 +64,7 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
   EvaluationExamples all;
   for (const ComparedArm& arm : arms) {
     if (all.contains(arm.flags.model)) continue;
-    const ModelFolder folder = open_model_folder(f.common.backend, arm.flags.model, make_threads(1));
+    const ModelFolder folder = open_model_folder(f.common, arm.flags.model, make_threads(1));
     std::vector<eso::Example> examples =
         tokenised(texts, folder.needed_tokenizer(), folder.model.end_of_sequence(),
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
@@ -177,7 +177,7 @@ Json example_records(const std::vector<ComparedArm>& arms, const std::vector<std
 /// Loads what a run made and evaluates it.
 Evaluated evaluate_run(const CompareFlags& f, const std::vector<eso::Example>& examples,
                        const std::filesystem::path& run, double seconds, const std::string& title) {
-  ModelFolder folder = open_model_folder(f.common.backend, run / "model", make_threads(f.common.threads));
+  ModelFolder folder = open_model_folder(f.common, run / "model", make_threads(f.common.threads));
   std::vector<EvaluatedTemperature> results = evaluate(folder.model, folder.needed_tokenizer(), examples,
                                                        {.temperatures = f.temperature,
                                                         .seeds = f.seeds,
@@ -222,7 +222,7 @@ void check_inputs(const std::vector<ComparedArm>& arms) {
   for (const ComparedArm& arm : arms) {
     const TrainFlags& f = arm.flags;
     const auto threads = make_threads(f.threads);
-    if (models.insert(f.model).second) open_model_folder(f.backend, f.model, threads).needed_tokenizer();
+    if (models.insert(f.model).second) open_model_folder(f, f.model, threads).needed_tokenizer();
     const DataFlags& l = f.layout;
     const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", f.format, l.answers, l.xsum_template,
                                         l.hh_split, l.test_split, fmt::join(f.data, "\n"));

@@ -10,28 +10,21 @@
 #include "program.hpp"
 
 namespace eso_program {
-namespace {
-
-void check_only(const char* flag, const std::string& value, const char* allowed, const char* later) {
-  if (value == later) throw eso::input_error(flag, "is not there yet for this backend", value, allowed);
-  if (value != allowed) throw eso::input_error(flag, "unknown value", value, allowed);
+void add_backend_flags(FlagSet& set, BackendOptions& options) {
+  set.add("backend", options.backend, "what computes: eigen or torch");
+  set.add("precision", options.precision, "float32; torch: or bfloat16");
+  set.add("device", options.device, "cpu; torch: or cuda");
 }
 
-}  // namespace
-
 void ModelFlags::add_to(FlagSet& set) {
-  set.add("backend", backend, "what computes: eigen");
+  add_backend_flags(set, *this);
   set.add("model", model, "Hugging Face folder");
-  set.add("precision", precision, "float32");
-  set.add("device", device, "cpu");
   set.add("threads", threads, "threads that compute; 0: all processors");
 }
 
 ModelFolder ModelFlags::open() const {
   check_given("--model", model);
-  check_only("--precision", precision, "float32", "bfloat16");
-  check_only("--device", device, "cpu", "cuda");
-  return open_model_folder(backend, model, make_threads(threads));
+  return open_model_folder(*this, model, make_threads(threads));
 }
 
 void check_range(const char* flag, std::int64_t value, std::int64_t least, std::int64_t most) {

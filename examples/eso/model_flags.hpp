@@ -9,9 +9,12 @@
 
 namespace eso_program {
 
+/// Adds the flags of which backend computes, and how.
+void add_backend_flags(FlagSet& set, BackendOptions& options);
+
 /// The flags of every command that computes with a model.
-struct ModelFlags {
-  std::string backend = "eigen", model, precision = "float32", device = "cpu";
+struct ModelFlags : BackendOptions {
+  std::string model;
   std::int64_t threads = 0;
 
   void add_to(FlagSet& set);

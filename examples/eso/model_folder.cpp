@@ -124,9 +124,9 @@ void say_ignored(const AnyModel& model) {
                 .what());
 }
 
-ModelFolder open_model_folder(const std::string& backend, const fs::path& folder,
-                              std::shared_ptr<eso::Threads> threads) {
-  ModelFolder opened{load_model(backend, folder, std::move(threads)), find_tokenizer(folder)};
+ModelFolder open_model_folder(const BackendOptions& options, const fs::path& folder,
+                              std::shared_ptr<eso::Threads> threads, Use use) {
+  ModelFolder opened{load_model(options, folder, std::move(threads), use), find_tokenizer(folder)};
   if (opened.tokenizer) check_tokenizer(*opened.tokenizer, opened.model);
   say_ignored(opened.model);
   return opened;
@@ -146,18 +146,37 @@ void check_free_folder(const fs::path& path) {
   if (!empty) throw eso::input_error(path.string(), "the folder is not empty");
 }
 
-void write_model_folder(const fs::path& destination, const AnyModel& model, std::span<const fs::path> files,
-                        std::optional<eso::DataType> store_as) {
+namespace {
+
+/// Makes the folder with what `write` puts into it.
+template <class Write>
+void write_folder(const fs::path& destination, const Write& write) {
   check_free_folder(destination);
   const fs::path folder = named(destination);
   remove_leftovers(folder);
   const UnfinishedFolder unfinished(folder);
-  model.write(unfinished.path(), store_as);
-  for (const fs::path& file : files) copy_durably(file, unfinished.path() / file.filename());
+  if (!write(unfinished.path())) return;
   eso::sync_directory(unfinished.path());
   if (::rename(unfinished.path().c_str(), folder.c_str()) != 0)
     throw eso::system_error(folder.string(), "cannot rename to");
   eso::sync_directory(eso::parent_folder(folder));
+}
+
+}  // namespace
+
+void write_model_folder(const fs::path& destination, const AnyModel& model, std::span<const fs::path> files,
+                        std::optional<eso::DataType> store_as) {
+  write_folder(destination, [&](const fs::path& folder) {
+    model.write(folder, store_as);
+    for (const fs::path& file : files) copy_durably(file, folder / file.filename());
+    return true;
+  });
+}
+
+void write_adapter_folder(const fs::path& destination, const AnyModel& model, const std::string& base) {
+  std::error_code none;
+  if (fs::exists(destination, none)) return;  // of a run that was killed while it wrote the model
+  write_folder(destination, [&](const fs::path& folder) { return model.write_adapter(folder, base); });
 }
 
 void write_model_folder(const fs::path& destination, const AnyModel& model,

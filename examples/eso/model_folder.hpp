@@ -24,14 +24,14 @@ struct ModelFolder {
   const eso::ByteLevelBpe& needed_tokenizer() const;
 };
 
-/// Loads the folder into the backend of this name. Tensors that the model has no use for are told of in one
+/// Loads the folder into a backend. Tensors that the model has no use for are told of in one
 /// line on standard error.
 ///
 /// \throws eso::Error (input) as `load_model` and `eso::ByteLevelBpe::load`, and for a tokenizer with more
 /// ids than
 ///         the embedding has rows.
-ModelFolder open_model_folder(const std::string& backend, const std::filesystem::path& folder,
-                              std::shared_ptr<eso::Threads> threads);
+ModelFolder open_model_folder(const BackendOptions& options, const std::filesystem::path& folder,
+                              std::shared_ptr<eso::Threads> threads, Use use = Use::inference);
 
 /// The tokenizer of the folder. \throws eso::Error (input) if there is none, and as
 /// `eso::ByteLevelBpe::load`.
@@ -63,6 +63,11 @@ void check_free_folder(const std::filesystem::path& path);
 void write_model_folder(const std::filesystem::path& destination, const AnyModel& model,
                         std::span<const std::filesystem::path> files,
                         std::optional<eso::DataType> store_as = std::nullopt);
+
+/// Writes the adapters of a model that was made from `base`, whole or not at all, as PEFT reads them; does
+/// nothing for a model without any, and where the folder is there.
+void write_adapter_folder(const std::filesystem::path& destination, const AnyModel& model,
+                          const std::string& base);
 
 /// The same with the files of the folder that the tokenizer came from.
 void write_model_folder(const std::filesystem::path& destination, const AnyModel& model,

@@ -9,8 +9,8 @@
 namespace eso_program {
 
 ReferenceLogProbs::ReferenceLogProbs(const TrainFlags& f, const AnyModel& model)
-    : reference_(load_model(f.backend, f.dpo_reference.empty() ? f.model : f.dpo_reference,
-                            make_threads(f.threads))) {
+    : reference_(
+          load_model(f, f.dpo_reference.empty() ? f.model : f.dpo_reference, make_threads(f.threads))) {
   const auto same = [](const char* what, eso::Index found, eso::Index expected, bool holds) {
     if (!holds)
       throw eso::input_error("--dpo-reference", std::string("has another ") + what + " than the model",

@@ -11,8 +11,6 @@
 #include "eso/data/formats.hpp"
 #include "eso/data/windows.hpp"
 #include "eso/model/tensor_values.hpp"
-#include "eso/optim/adamw.hpp"
-#include "eso/optim/sgd.hpp"
 #include "eso/reward/rouge_reward.hpp"
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
@@ -230,8 +228,7 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
   return trainer.steps_done;
 }
 
-template <class Optimizer>
-std::int64_t run_method(const RunState& run, AnyModel& model, Optimizer optimizer) {
+std::int64_t run_method(const RunState& run, AnyModel& model, AnyOptimizer optimizer) {
   const TrainFlags& f = run.flags;
   AnyLoss loss = run.method.loss(f);
   if (!run.method.samples) {
@@ -277,9 +274,8 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const auto start = std::chrono::steady_clock::now();
   const auto threads = make_threads(f.threads);
   const bool fresh = f.method == "pretrain" && !has_weights(f.model);
-  ModelFolder folder =
-      fresh ? ModelFolder{random_model(f.backend, f.model, f.seed, threads), load_tokenizer(f.model)}
-            : open_model_folder(f.backend, f.model, threads);
+  ModelFolder folder = fresh ? ModelFolder{random_model(f, f.model, f.seed, threads), load_tokenizer(f.model)}
+                             : open_model_folder(f, f.model, threads, Use::training);
   AnyModel& model = folder.model;
   const eso::ByteLevelBpe& tokenizer = folder.needed_tokenizer();
   if (fresh) check_tokenizer(tokenizer, model);
@@ -295,18 +291,15 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   TrainResult result;
   const RunState run{f,         method, hooks, model, tokenizer, examples, reference ? &*reference : nullptr,
                      directory, result};
-  if (f.optimizer == "sgd") {
-    result.steps = run_method(run, model, eso::Sgd{.weight_decay = f.weight_decay, .threads = threads.get()});
-  } else {
-    eso::AdamW adamw{.beta1 = f.adam_beta1,
-                     .beta2 = f.adam_beta2,
-                     .epsilon = f.adam_epsilon,
-                     .weight_decay = f.weight_decay,
-                     .threads = threads.get()};
-    result.steps = run_method(run, model, std::move(adamw));
-  }
+  result.steps = run_method(run, model,
+                            model.optimizer({.adam = f.optimizer == "adamw",
+                                             .beta1 = f.adam_beta1,
+                                             .beta2 = f.adam_beta2,
+                                             .epsilon = f.adam_epsilon,
+                                             .weight_decay = f.weight_decay}));
   check_finite(model, directory.path());
   write_report(directory.path());
+  write_adapter_folder(directory.path() / "adapter", model, f.model);
   write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend.hpp"
 #include "data_flags.hpp"
 #include "flags.hpp"
 
@@ -36,8 +37,8 @@ struct MethodFlags {
 };
 
 /// The flags of `eso train`.
-struct TrainFlags : MethodFlags {
-  std::string backend = "eigen", model, format, method, output, preset = "paper";
+struct TrainFlags : MethodFlags, BackendOptions {
+  std::string model, format, method, output, preset = "paper";
   std::vector<std::string> data;
   DataFlags layout;
   std::int64_t epochs = 5;
@@ -59,7 +60,7 @@ struct TrainFlags : MethodFlags {
   std::int64_t max_steps = 0;
   std::int64_t save_every = 0, keep_checkpoints = 0, log_every = 1, log_completions = 1, print_every = 50;
   std::int64_t threads = 0;
-  std::string precision = "float32", device = "cpu", dropout = "0", reward = "rougeL";
+  std::string dropout = "0", reward = "rougeL";
   std::int64_t window_tokens = 0;
   std::string sft_reduction = "token-mean";
 };

@@ -12,6 +12,7 @@
 #include "eso/text/utf8.hpp"
 #include "eso/train/active_epochs.hpp"
 #include "methods.hpp"
+#include "model_flags.hpp"
 #include "presets.hpp"
 #include "program.hpp"
 #include "train.hpp"
@@ -19,7 +20,7 @@
 namespace eso_program {
 
 void add_train_flags(FlagSet& set, TrainFlags& f) {
-  set.add("backend", f.backend, "what computes: eigen");
+  add_backend_flags(set, f);
   set.add("model", f.model,
           "Hugging Face folder to start from; without weights (pretrain alone) they are random");
   set.add("data", f.data, "files of examples, JSON lines, also .gz")->expected(1, -1)->delimiter('\0');
@@ -62,8 +63,14 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add("print-every", f.print_every,
           "steps between lines and tables of samples on standard error; 0: none");
   set.add("threads", f.threads, "threads that compute; 0: all processors");
-  set.add("precision", f.precision, "float32");
-  set.add("device", f.device, "cpu");
+  set.add("lora-rank", f.lora_rank, "torch: train adapters of this rank alone; 0: the whole model");
+  set.add("lora-alpha", f.lora_alpha, "torch: the adapters' output is multiplied by this over the rank");
+  set.add("lora-targets", f.lora_targets, "torch: modules that get adapters; none: those that PEFT takes");
+  set.add("lora-dropout", f.lora_dropout, "torch: share of an adapter's input dropped while training");
+  set.add_switch("checkpoint-activations", f.checkpoint_activations,
+                 "torch: keep the inputs of layers alone and compute the rest again");
+  set.add_switch("shard-optimizer", f.shard_optimizer,
+                 "torch: each rank keeps the moments of some parameters");
   set.add("dropout", f.dropout, "share of units dropped while training, or config: as config.json says");
   set.add("reward", f.reward, "rouge1, rouge2 or rougeL: F1 in [0, 1] with stemmer");
   set.add("window-tokens", f.window_tokens, "pretrain: tokens a window; 0: the context");
@@ -78,13 +85,11 @@ void check_text(const char* flag, const std::string& path) {
 }
 
 void check_names(const TrainFlags& f) {
-  one_of("--backend", f.backend, {"eigen"}, {"torch", "ggml"});
+  check_backend(f);
   method_named(f.method);
   check_preset(f.preset);
   one_of("--schedule", f.schedule, {"cosine", "linear", "constant"});
   one_of("--optimizer", f.optimizer, {"adamw", "sgd"});
-  one_of("--precision", f.precision, {"float32"}, {"bfloat16"});
-  one_of("--device", f.device, {"cpu"}, {"cuda"});
   if (f.reward.starts_with("model:"))
     throw eso::input_error("--reward", "a model as reward is not there yet", f.reward,
                            "rouge1, rouge2, rougeL");

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// The backend torch of the program: a library of its own, so that a call that does not ask for it never loads
+// LibTorch.
+#include "../backend.hpp"
+
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include "eso/torch/torch.hpp"
+
+namespace eso_program {
+namespace {
+
+/// The first line of what LibTorch says, as an error of ours: that of a full device names it and no more.
+eso::Error translated(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return {eso::Fault::system, "LibTorch", text.substr(0, text.find('\n'))};
+}
+
+template <class Body>
+auto guarded(const Body& body) {
+  try {
+    return body();
+  } catch (const c10::Error& error) {
+    throw translated(error);
+  }
+}
+
+class TorchDecoding : public AnyDecoding::Interface {
+ public:
+  explicit TorchDecoding(eso::torch::Decoding decoding) : decoding_(std::move(decoding)) {}
+  const eso::RowMatrix<float>& logits() const override { return decoding_.logits(); }
+  void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) override {
+    guarded([&] { decoding_.advance(parents, tokens); });
+  }
+  std::unique_ptr<Interface> copy() const override {
+    return guarded([&] { return std::make_unique<TorchDecoding>(decoding_.copy()); });
+  }
+
+ private:
+  eso::torch::Decoding decoding_;
+};
+
+template <class Optimizer>
+class TorchOptimizer : public AnyOptimizer::Interface {
+ public:
+  TorchOptimizer(eso::torch::Decoder& decoder, Optimizer optimizer)
+      : decoder_(decoder), optimizer_(std::move(optimizer)) {}
+  void update(double learning_rate, double scale) override {
+    guarded([&] { optimizer_.update(decoder_.parameters(), learning_rate, scale); });
+  }
+  std::vector<eso::TensorView> state() const override {
+    return guarded([&] { return optimizer_.state(); });
+  }
+  void load_state(const eso::TensorLookup& lookup) override {
+    guarded([&] { optimizer_.load_state(lookup); });
+  }
+
+ private:
+  eso::torch::Decoder& decoder_;
+  Optimizer optimizer_;
+};
+
+class TorchModel : public AnyModel::Interface {
+ public:
+  TorchModel(eso::torch::Decoder decoder, nlohmann::json config)
+      : decoder_(std::move(decoder)), config_(std::move(config)) {}
+
+  eso::LogProbs log_probs(const eso::Batch& batch) override {
+    return guarded([&] { return decoder_.log_probs(batch); });
+  }
+  eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) override {
+    return guarded([&] { return decoder_.log_probs(batch, seed); });
+  }
+  void set_dropout(const eso::DropoutRates& rates) override {
+    if (rates.any())
+      throw eso::input_error("--dropout", "is not there yet for this backend", "torch", "eigen");
+  }
+  void backward(const eso::LogProbs& d_logp) override {
+    guarded([&] { decoder_.backward(d_logp); });
+  }
+  double global_norm() override {
+    return guarded([&] { return eso::torch::global_norm(decoder_.parameters()); });
+  }
+  void zero_gradients() override { eso::torch::zero_gradients(decoder_.parameters()); }
+  AnyOptimizer optimizer(const OptimizerOptions& o) override {
+    if (!o.adam) return made(eso::torch::Sgd{.weight_decay = o.weight_decay});
+    return made(eso::torch::AdamW{
+        .beta1 = o.beta1, .beta2 = o.beta2, .epsilon = o.epsilon, .weight_decay = o.weight_decay});
+  }
+  void score_only(double temperature) override {
+    decoder_.set_temperature(temperature);
+    decoder_.keeps_for_backward = false;
+  }
+  AnyDecoding decode(std::span<const eso::Prompt> prompts) const override {
+    return guarded([&] { return AnyDecoding(std::make_unique<TorchDecoding>(decoder_.decode(prompts))); });
+  }
+  std::vector<eso::TensorView> state() const override {
+    return guarded([&] { return decoder_.state(); });
+  }
+  void load_state(const eso::TensorLookup& lookup) override {
+    guarded([&] { decoder_.load_state(lookup); });
+  }
+  const eso::Architecture& architecture() const override { return decoder_.architecture(); }
+  void write(const std::filesystem::path& folder, std::optional<eso::DataType> store_as) const override {
+    guarded([&] { eso::torch::write_model(folder, decoder_, config_, store_as); });
+  }
+  bool write_adapter(const std::filesystem::path& folder, const std::string& base) const override {
+    if (!decoder_.options().lora.on()) return false;
+    guarded([&] { eso::torch::write_adapter(folder, decoder_, base); });
+    return true;
+  }
+
+ private:
+  template <class Optimizer>
+  AnyOptimizer made(Optimizer optimizer) {
+    return AnyOptimizer(std::make_unique<TorchOptimizer<Optimizer>>(decoder_, std::move(optimizer)));
+  }
+
+  eso::torch::Decoder decoder_;
+  nlohmann::json config_;
+};
+
+eso::torch::DecoderOptions decoder_options(const BackendOptions& o, int threads, Use use) {
+  at::set_num_threads(threads);
+  eso::torch::DecoderOptions options;
+  options.device = eso::torch::device_named(o.device);
+  options.precision = eso::torch::precision_named(o.precision);
+  options.trains = use == Use::training;
+  options.checkpoint_activations = o.checkpoint_activations;
+  if (options.trains) options.lora = {o.lora_rank, o.lora_alpha, o.lora_targets, o.lora_dropout};
+  return options;
+}
+
+struct TorchLibrary : BackendLibrary {
+  AnyModel load(const BackendOptions& options, const std::filesystem::path& folder, int threads,
+                Use use) override {
+    return guarded([&] {
+      eso::torch::LoadedModel loaded = eso::torch::load_model(folder, decoder_options(options, threads, use));
+      return AnyModel(std::make_unique<TorchModel>(std::move(loaded.decoder), std::move(loaded.config)),
+                      folder, std::move(loaded.ignored));
+    });
+  }
+  AnyModel random(const BackendOptions& options, const std::filesystem::path& folder, std::uint64_t seed,
+                  int threads) override {
+    return guarded([&] {
+      eso::ModelSettings settings = eso::read_settings(folder);
+      return AnyModel(std::make_unique<TorchModel>(
+                          eso::torch::random_model(settings.architecture, seed,
+                                                   decoder_options(options, threads, Use::training)),
+                          std::move(settings.config)),
+                      folder, {});
+    });
+  }
+};
+
+}  // namespace
+}  // namespace eso_program
+
+extern "C" eso_program::BackendLibrary* eso_backend() {
+  static eso_program::TorchLibrary library;
+  return &library;
+}
