@@ -127,8 +127,9 @@ void check_backend(const BackendOptions& o) {
   only_torch(o, "--device cuda", o.device != "cpu");
   only_torch(o, "--checkpoint-activations", o.checkpoint_activations);
   only_torch(o, "--shard-optimizer", o.shard_optimizer);
+  if (o.lora_rank < 0)
+    throw eso::input_error("--lora-rank", "is out of range", fmt::format("{}", o.lora_rank), "at least 0");
   only_torch(o, "--lora-rank", o.lora_rank != 0);
-  if (o.lora_rank < 0) throw eso::input_error("--lora-rank", "is negative", fmt::format("{}", o.lora_rank));
   if (o.lora_rank == 0 && !o.lora_targets.empty())
     throw eso::input_error("--lora-targets", "needs --lora-rank above 0");
   if (!(o.lora_alpha > 0) || !std::isfinite(o.lora_alpha))

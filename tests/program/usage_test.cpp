@@ -66,7 +66,6 @@ TEST_CASE("bad usage is refused with exit code 2 and one line that names the fla
   refuse(with_model("score", {"--batch-size", "99999999999999999999"}), {"--batch-size"});
   refuse(with_model("score", {"--batch-size", "2", "--batch-size", "3"}), {"--batch-size"});
   refuse(with_model("score", {"--threads", "-1"}), {"--threads", "-1"});
-  refuse(with_model("score", {"--backend", "torch"}), {"--backend", "torch"});
   refuse(with_model("score", {"--backend", "ggml"}), {"--backend", "ggml"});
   refuse(with_model("score", {"--backend", "jax"}), {"--backend", "jax"});
   refuse(with_model("score", {"--device", "cuda"}), {"--device", "cuda"});

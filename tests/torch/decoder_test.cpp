@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "eso/torch/decoder.hpp"
+#include "torch_models.hpp"
 
-#include <catch2/catch.hpp>
+#include "eso/torch/decoder.hpp"
 
 #include "../train/golden_steps.hpp"
 #include "eso/testing/generator_laws.hpp"
 #include "eso/testing/log_prob_model_laws.hpp"
-#include "torch_models.hpp"
 
 namespace {
 

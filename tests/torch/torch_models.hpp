@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "eso/torch/torch.hpp"
+
+// LibTorch has macros by the names of Catch's; those of Catch are meant here. Nothing may include Catch
+// before.
+#undef CHECK
+#undef CHECK_EQ
+
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../model/golden_models.hpp"
 #include "../model/small_architectures.hpp"
-#include "eso/torch/torch.hpp"
 
 /// The device that the tests compute on: `ESO_TEST_DEVICE`, the CPU where it is not set.
 inline at::Device test_device() {
