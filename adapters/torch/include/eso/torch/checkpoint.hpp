@@ -4,14 +4,13 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/function.h>
 
 #include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "eso/torch/head.hpp"
+#include "eso/torch/graph.hpp"
 
 namespace eso::torch {
 

@@ -297,14 +297,14 @@ class Decoder {
     return weights;
   }
 
-  at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) const {
+  at::Tensor projected(const at::Tensor& x, const at::Tensor& weight) const {
     const at::Tensor w = weight.to(x.scalar_type());
-    return at::mm(x, architecture_.weights_in_out ? w : w.t());
+    return affine(x, architecture_.weights_in_out ? w : w.t());
   }
 
   at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions) const {
     at::Tensor x = at::embedding(outside(Role::token_embedding), tokens).to(compute());
-    if (architecture_.projects()) x = linear(x, outside(Role::project_in));
+    if (architecture_.projects()) x = projected(x, outside(Role::project_in));
     if (architecture_.positions == Positions::rotary) return x;
     const at::Tensor rows = positions + architecture_.position_offset;
     return x + at::embedding(outside(Role::position_embedding), rows).to(compute());
@@ -316,7 +316,7 @@ class Decoder {
       x = at::layer_norm(x, {architecture_.width}, outside(Role::final_norm_weight).to(compute()),
                          outside(Role::final_norm_bias).to(compute()), architecture_.norm_epsilon);
     }
-    return architecture_.projects() ? linear(x, outside(Role::project_out)) : x;
+    return architecture_.projects() ? projected(x, outside(Role::project_out)) : x;
   }
 
   const at::Tensor& head_weight() const {

@@ -3,8 +3,6 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/functions/utils.h>
 
 #include <cmath>
 #include <cstdint>
@@ -12,19 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "eso/torch/affine.hpp"
+#include "eso/torch/graph.hpp"
 #include "eso/torch/packing.hpp"
 
 namespace eso::torch {
-
-/// Makes `node` the place where the gradient of `output` goes on to those of `inputs`.
-inline at::Tensor join_graph(at::Tensor output, const std::shared_ptr<::torch::autograd::Node>& node,
-                             const std::vector<at::Tensor>& inputs) {
-  ::torch::autograd::edge_list edges;
-  for (const at::Tensor& input : inputs) edges.push_back(::torch::autograd::impl::gradient_edge(input));
-  node->set_next_edges(std::move(edges));
-  ::torch::autograd::set_history(output, node);
-  return output;
-}
 
 /// Log-probabilities of chosen tokens under softmax(x E^T / temperature), and their gradient, without a
 /// (rows, V) array: the product runs over chunks of rows, forward and backward.
@@ -51,7 +41,7 @@ class Head {
 
   static at::Tensor logits(const at::Tensor& x, const at::Tensor& weight, double temperature,
                            at::ScalarType sums) {
-    at::Tensor logits = at::mm(x, weight.t()).to(sums);
+    at::Tensor logits = product(x, weight.t()).to(sums);
     return temperature == 1 ? logits : logits.div_(temperature);
   }
 
@@ -105,8 +95,8 @@ class Head {
         at::Tensor z =
             kept.defined() ? std::exchange(kept, at::Tensor()) : logits(rows, w, temperature, sums);
         const at::Tensor d = d_logits(z, chunk, log_sums[c], gradients[0]).to(x.scalar_type());
-        if (task_should_compute_output(0)) d_x.push_back(at::mm(d, w));
-        if (task_should_compute_output(1)) add(d_weight, at::mm(d.t(), rows));
+        if (task_should_compute_output(0)) d_x.push_back(product(d, w));
+        if (task_should_compute_output(1)) add(d_weight, product(d.t(), rows));
       }
       return {d_x.empty() ? at::Tensor() : at::cat(d_x), d_weight};
     }

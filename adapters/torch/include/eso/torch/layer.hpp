@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "eso/model/architecture.hpp"
+#include "eso/torch/affine.hpp"
 #include "eso/torch/lora.hpp"
 #include "eso/torch/packing.hpp"
 
@@ -92,12 +93,12 @@ class Layer {
     static constexpr std::size_t places[] = {2, 4, 8, 10};
     const at::Tensor& w = weights[places[static_cast<std::size_t>(which)]];
     const at::Tensor& b = weights[places[static_cast<std::size_t>(which)] + 1];
-    at::Tensor y = at::addmm(b, x, a.weights_in_out ? w : w.t());
+    at::Tensor y = affine(x, a.weights_in_out ? w : w.t(), b);
     for (std::size_t i = 0; i < adapters.size(); ++i) {
       if (adapters[i].product != which) continue;
       const at::Tensor& A = weights[12 + 2 * i];
       const at::Tensor& B = weights[13 + 2 * i];
-      at::Tensor added = at::mm(at::mm(drop ? drop(x, i) : x, A.t()), B.t()) * adapter_scale;
+      at::Tensor added = affine(affine(drop ? drop(x, i) : x, A.t()), B.t()) * adapter_scale;
       const std::int64_t left = adapters[i].first, right = y.size(1) - left - adapters[i].outputs;
       if (left > 0 || right > 0) added = at::constant_pad_nd(added, {left, right});
       y = y + added;

@@ -4,10 +4,12 @@
 // Everything of the LibTorch adapter. The core never includes it.
 
 #include "eso/torch/adamw.hpp"
+#include "eso/torch/affine.hpp"
 #include "eso/torch/checkpoint.hpp"
 #include "eso/torch/decoder.hpp"
 #include "eso/torch/decoding.hpp"
 #include "eso/torch/device.hpp"
+#include "eso/torch/graph.hpp"
 #include "eso/torch/head.hpp"
 #include "eso/torch/hugging_face.hpp"
 #include "eso/torch/layer.hpp"
