@@ -16,7 +16,10 @@ namespace {
 class EigenDecoding : public AnyDecoding::Interface {
  public:
   explicit EigenDecoding(eso::KeyValueDecoding<float> decoding) : decoding_(std::move(decoding)) {}
-  const eso::RowMatrix<float>& logits() const override { return decoding_.logits(); }
+  eso::ConstRowMap<float> logits() const override {
+    const eso::RowMatrix<float>& logits = decoding_.logits();
+    return {logits.data(), logits.rows(), logits.cols()};
+  }
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) override {
     decoding_.advance(parents, tokens);
   }

@@ -12,7 +12,7 @@
 
 #include "eso/concepts.hpp"
 #include "eso/model/architecture.hpp"
-#include "eso/model/layers.hpp"
+#include "eso/tensor.hpp"
 #include "eso/threads.hpp"
 
 namespace eso_program {
@@ -22,12 +22,12 @@ class AnyDecoding {
  public:
   struct Interface {
     virtual ~Interface() = default;
-    virtual const eso::RowMatrix<float>& logits() const = 0;
+    virtual eso::ConstRowMap<float> logits() const = 0;
     virtual void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) = 0;
     virtual std::unique_ptr<Interface> copy() const = 0;
   };
   explicit AnyDecoding(std::unique_ptr<Interface> held) : held_(std::move(held)) {}
-  const eso::RowMatrix<float>& logits() const { return held_->logits(); }
+  eso::ConstRowMap<float> logits() const { return held_->logits(); }
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) {
     held_->advance(parents, tokens);
   }

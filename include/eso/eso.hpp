@@ -42,6 +42,7 @@
 #include "eso/text/utf8.hpp"
 #include "eso/text/vocabulary_and_merges.hpp"
 
+#include "eso/sample/data_parallel_sampler.hpp"
 #include "eso/sample/distribution.hpp"
 #include "eso/sample/temperatures.hpp"
 
@@ -97,6 +98,7 @@
 #include "eso/train/active_epochs.hpp"
 #include "eso/train/append_file.hpp"
 #include "eso/train/checkpoint.hpp"
+#include "eso/train/communicator.hpp"
 #include "eso/train/directory_lock.hpp"
 #include "eso/train/durable_file.hpp"
 #include "eso/train/records.hpp"

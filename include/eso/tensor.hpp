@@ -22,6 +22,12 @@ namespace eso {
 template <class Scalar>
 using RowMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+/// A matrix somewhere in memory.
+template <class Scalar>
+using RowMap = Eigen::Map<RowMatrix<Scalar>>;
+template <class Scalar>
+using ConstRowMap = Eigen::Map<const RowMatrix<Scalar>>;
+
 /// Type of a stored number, little-endian.
 enum class DataType : std::uint8_t { float64, float32, float16, bfloat16 };
 

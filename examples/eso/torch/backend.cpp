@@ -29,7 +29,7 @@ auto guarded(const Body& body) {
 class TorchDecoding : public AnyDecoding::Interface {
  public:
   explicit TorchDecoding(eso::torch::Decoding decoding) : decoding_(std::move(decoding)) {}
-  const eso::RowMatrix<float>& logits() const override { return decoding_.logits(); }
+  eso::ConstRowMap<float> logits() const override { return decoding_.logits(); }
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) override {
     guarded([&] { decoding_.advance(parents, tokens); });
   }

@@ -17,12 +17,6 @@
 
 namespace eso {
 
-/// A matrix somewhere in memory.
-template <class Scalar>
-using RowMap = Eigen::Map<RowMatrix<Scalar>>;
-template <class Scalar>
-using ConstRowMap = Eigen::Map<const RowMatrix<Scalar>>;
-
 /// Columns of a wider matrix.
 template <class Scalar>
 using StridedRows = Eigen::Map<RowMatrix<Scalar>, 0, Eigen::OuterStride<>>;

@@ -33,7 +33,7 @@ class Decoding {
     const c10::NoGradGuard no_grad;
     for (Index layer = 0; layer < model.architecture().layers; ++layer) weights_.push_back(cast(layer));
     head_weight_ = model.head_weight().detach().to(model.compute());
-    logits_.resize(0, model.vocabulary_size());
+    logits_ = at::empty({0, model.vocabulary_size()});
     if (!prompts.empty()) prefill(batch);
   }
 
@@ -43,6 +43,8 @@ class Decoding {
   /// Another one at the same place, to be continued in another way.
   Decoding copy() const {
     Decoding other(*this);
+    other.logits_ = logits_.clone();
+    other.room_ = at::empty({0, 0});
     for (std::vector<at::Tensor>* side : {&other.own_keys_, &other.own_values_}) {
       for (at::Tensor& cache : *side) cache = cache.clone();
     }
@@ -50,7 +52,9 @@ class Decoding {
   }
 
   /// (live rows, V)
-  const RowMatrix<float>& logits() const { return logits_; }
+  ConstRowMap<float> logits() const {
+    return {logits_.const_data_ptr<float>(), logits_.size(0), logits_.size(1)};
+  }
 
   /// New row i continues old row `parents[i]` with `tokens[i]`. Old rows that are nobody's parent are
   /// dropped.
@@ -60,7 +64,7 @@ class Decoding {
     const c10::NoGradGuard no_grad;
     fork(parents);
     if (rows_.empty()) {
-      logits_.resize(0, model_->vocabulary_size());
+      logits_ = logits_.narrow(0, 0, 0);
       return;
     }
     arrange();
@@ -145,10 +149,17 @@ class Decoding {
 
   /// Copies the logits of x to the host.
   void finish(const at::Tensor& x) {
-    const at::Tensor host =
-        model_->head_.logits(model_->to_head(x), head_weight_).to(at::kCPU, at::kFloat).contiguous();
-    logits_.resize(host.size(0), host.size(1));
-    std::copy_n(host.const_data_ptr<float>(), host.numel(), logits_.data());
+    const at::Tensor logits = model_->head_.logits(model_->to_head(x), head_weight_);
+    if (logits.is_cpu()) {
+      logits_ = logits.to(at::kFloat).contiguous();
+      return;
+    }
+    // Pinned memory takes a third of the time, and making it is slow: it is kept.
+    if (room_.size(0) < logits.size(0)) {
+      room_ = at::empty(logits.sizes(), at::TensorOptions(at::kFloat).pinned_memory(true));
+    }
+    logits_ = room_.narrow(0, 0, logits.size(0));
+    logits_.copy_(logits);
   }
 
   /// The positions of the new tokens. Throws before anything changes.
@@ -309,7 +320,8 @@ class Decoding {
   std::int64_t per_prompt_ = 0;  ///< most live rows of one prompt
   at::Tensor places_;            ///< of the rows in (stored prompts, per_prompt); undefined: in order
   at::Tensor row_mask_;          ///< (rows, 1, longest)
-  RowMatrix<float> logits_;
+  at::Tensor logits_;            ///< (rows, V) in host memory
+  at::Tensor room_ = at::empty({0, 0});
 };
 
 inline Decoding Decoder::decode(std::span<const Prompt> prompts) const { return Decoding(*this, prompts); }

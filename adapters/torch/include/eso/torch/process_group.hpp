@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "eso/error.hpp"
+
+namespace eso::torch {
+
+/// The processes that a launcher started, joined by LibTorch's own c10d over TCP (gloo): a `Communicator`
+/// that can also add up and spread tensors in host memory.
+///
+/// A thread tells the others twice a second that this process lives. A process that was killed is missed
+/// within seconds, one that was stopped within `silence`: `on_lost` is called with its rank, from that
+/// thread, and what waits for it fails.
+class ProcessGroup {
+ public:
+  /// What a launcher says through the environment: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun
+  /// sets them.
+  struct Place {
+    int rank = 0, size = 1;
+    std::string address = "127.0.0.1";
+    int port = 29500;
+  };
+
+  static constexpr std::chrono::milliseconds beat{500}, silence{10'000};
+
+  /// Nothing where WORLD_SIZE is not set or 1.
+  ///
+  /// \throws Error (input) naming the variable that is missing or means nothing.
+  static std::optional<Place> place_from_environment() {
+    if (std::getenv("WORLD_SIZE") == nullptr) return std::nullopt;
+    Place place;
+    place.size = number("WORLD_SIZE", 1, 1 << 20);
+    if (place.size == 1) return std::nullopt;
+    place.rank = number("RANK", 0, place.size - 1);
+    place.port = number("MASTER_PORT", 1, 65535);
+    const char* const address = std::getenv("MASTER_ADDR");
+    if (address == nullptr) throw input_error("MASTER_ADDR", "is not set, but WORLD_SIZE is");
+    place.address = address;
+    return place;
+  }
+
+  /// Meets the others. \throws Error (system) if they do not come within a minute.
+  ProcessGroup(const Place& place, std::function<void(int)> on_lost)
+      : place_(place), on_lost_(std::move(on_lost)), seen_(static_cast<std::size_t>(place.size)) {
+    try {
+      store_ = open_store(true);
+      beats_ = open_store(false);
+      tell();
+      auto options = ::c10d::ProcessGroupGloo::Options::create();
+      options->timeout = std::chrono::hours(24);  // a slow process is no dead one: the beats tell them apart
+      const bool here = place.address == "127.0.0.1" || place.address == "localhost";
+      options->devices.push_back(here ? ::c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
+                                      : ::c10d::ProcessGroupGloo::createDefaultDevice());
+      group_ = c10::make_intrusive<::c10d::ProcessGroupGloo>(store_, place.rank, place.size, options);
+      barrier();
+    } catch (const std::exception& error) {
+      const std::string text = error.what();
+      throw Error(Fault::system, fmt::format("rank {} of {}", place.rank, place.size),
+                  "could not meet the others at " + fmt::format("{}:{}, ", place.address, place.port) +
+                      text.substr(0, text.find('\n')));
+    }
+    watcher_ = std::thread([this] { watch(); });
+  }
+
+  ProcessGroup(const ProcessGroup&) = delete;
+  ProcessGroup& operator=(const ProcessGroup&) = delete;
+  ~ProcessGroup() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    wake_.notify_all();
+    watcher_.join();
+  }
+
+  int rank() const { return place_.rank; }
+  int size() const { return place_.size; }
+
+  /// What each process gave, in the order of ranks.
+  std::vector<std::string> exchange(const std::string& bytes) const {
+    at::Tensor own = at::full({1}, static_cast<std::int64_t>(bytes.size()), at::kLong);
+    std::int64_t longest = 0;
+    std::vector<at::Tensor> sizes = gather(own);
+    for (const at::Tensor& size : sizes) longest = std::max(longest, size.item<std::int64_t>());
+    at::Tensor padded = at::zeros({std::max<std::int64_t>(longest, 1)}, at::kByte);
+    std::memcpy(padded.data_ptr(), bytes.data(), bytes.size());
+    const std::vector<at::Tensor> all = gather(padded);
+    std::vector<std::string> result;
+    for (std::size_t r = 0; r < all.size(); ++r) {
+      result.emplace_back(static_cast<const char*>(all[r].const_data_ptr()),
+                          static_cast<std::size_t>(sizes[r].item<std::int64_t>()));
+    }
+    return result;
+  }
+
+  /// Replaces a tensor in host memory by the sum of those of all processes.
+  void sum(const at::Tensor& tensor) const {
+    std::vector<at::Tensor> list{tensor};
+    wait([&] { return group_->allreduce(list); });
+  }
+
+  /// Gives all processes the tensor in host memory that `from` has.
+  void broadcast(const at::Tensor& tensor, int from) const {
+    std::vector<at::Tensor> list{tensor};
+    ::c10d::BroadcastOptions options;
+    options.rootRank = from;
+    wait([&] { return group_->broadcast(list, options); });
+  }
+
+  /// Returns when all processes have called it.
+  void barrier() const {
+    wait([&] { return group_->barrier(); });
+  }
+
+ private:
+  static int number(const char* name, int least, int most) {
+    const char* const text = std::getenv(name);
+    if (text == nullptr) throw input_error(name, "is not set, but WORLD_SIZE is");
+    int value = 0;
+    const char* const last = text + std::strlen(text);
+    const auto [end, error] = std::from_chars(text, last, value);
+    if (error == std::errc() && end == last && value >= least && value <= most) return value;
+    throw input_error(name, "is out of range", text, fmt::format("{} to {}", least, most));
+  }
+
+  /// A connection of its own to the store, which the launcher holds, or rank 0.
+  c10::intrusive_ptr<::c10d::Store> open_store(bool may_serve) const {
+    const char* const agent = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
+    const char* const attempt = std::getenv("TORCHELASTIC_RESTART_COUNT");
+    ::c10d::TCPStoreOptions options;
+    options.port = static_cast<std::uint16_t>(place_.port);
+    options.isServer =
+        may_serve && place_.rank == 0 && !(agent != nullptr && std::string_view(agent) == "True");
+    options.waitWorkers = false;
+    options.timeout = std::chrono::seconds(60);
+    return c10::make_intrusive<::c10d::PrefixStore>(
+        fmt::format("eso/{}", attempt ? attempt : "0"),
+        c10::make_intrusive<::c10d::TCPStore>(place_.address, options));
+  }
+
+  std::vector<at::Tensor> gather(const at::Tensor& own) const {
+    std::vector<std::vector<at::Tensor>> out(1);
+    for (int r = 0; r < size(); ++r) out[0].push_back(at::empty_like(own));
+    std::vector<at::Tensor> in{own};
+    wait([&] { return group_->allgather(out, in); });
+    return out[0];
+  }
+
+  template <class Start>
+  void wait(const Start& start) const {
+    try {
+      start()->wait();
+    } catch (const std::exception& error) {
+      // A connection broke. Whose, the beats tell.
+      hurried_ = true;
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, std::chrono::seconds(4), [&] { return lost_ >= 0; });
+      const std::string text = error.what();
+      throw Error(Fault::system, fmt::format("rank {}", rank()),
+                  lost_ >= 0 ? fmt::format("rank {} has stopped", lost_)
+                             : "another rank has stopped, " + text.substr(0, text.find('\n')));
+    }
+  }
+
+  /// What is known of another process.
+  struct Seen {
+    std::string count;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+  };
+
+  static std::string key(int rank) { return fmt::format("beat/{}", rank); }
+
+  void tell() {
+    const std::string text = std::to_string(++count_);
+    beats_->set(key(rank()), std::vector<std::uint8_t>(text.begin(), text.end()));
+  }
+
+  void watch() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, beat, [&] { return ended_; })) {
+      lock.unlock();
+      const int lost = missed();
+      lock.lock();
+      if (lost < 0 || ended_) continue;
+      lost_ = lost;
+      lock.unlock();
+      wake_.notify_all();
+      if (on_lost_ && !hurried_) on_lost_(lost);
+      return;
+    }
+  }
+
+  /// A process of which nothing was heard for too long, or -1.
+  int missed() {
+    const auto now = std::chrono::steady_clock::now();
+    try {
+      tell();
+      for (int r = 0; r < size(); ++r) {
+        Seen& seen = seen_[static_cast<std::size_t>(r)];
+        const std::vector<std::uint8_t> value = beats_->get(key(r));
+        std::string count(value.begin(), value.end());
+        if (count != seen.count) seen = {std::move(count), now};
+        if (r != rank() && now - seen.since > (hurried_ ? 4 * beat : silence)) return r;
+      }
+    } catch (const std::exception&) {
+      return 0;  // the store is gone, which rank 0 or the launcher held
+    }
+    return -1;
+  }
+
+  Place place_;
+  std::function<void(int)> on_lost_;
+  c10::intrusive_ptr<::c10d::Store> store_, beats_;
+  c10::intrusive_ptr<::c10d::ProcessGroupGloo> group_;
+  std::int64_t count_ = 0;
+  std::vector<Seen> seen_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable wake_;
+  mutable std::atomic<bool> hurried_ = false;  ///< who waits has seen a connection break
+  bool ended_ = false;
+  int lost_ = -1;
+  std::thread watcher_;
+};
+
+}  // namespace eso::torch
