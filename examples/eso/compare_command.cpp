@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <system_error>
@@ -15,11 +16,13 @@
 #include "eso/train/directory_lock.hpp"
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
+#include "lines.hpp"
 #include "model_folder.hpp"
 #include "presets.hpp"
 #include "program.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
+#include "run_inputs.hpp"
 
 namespace eso_program {
 namespace {
@@ -216,22 +219,22 @@ Json settings_record(const CompareFlags& f) {
   return record;
 }
 
-/// What an arm is to read must be there and sound before the first one trains.
-void check_inputs(const std::vector<ComparedArm>& arms) {
-  std::set<std::string> models, data;
+/// What an arm is to read must be there and sound before the first one trains: it is read here, for all.
+void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
+  std::optional<ModelFolder> folder;
   for (const ComparedArm& arm : arms) {
     const TrainFlags& f = arm.flags;
     const auto threads = make_threads(f.threads);
-    if (models.insert(f.model).second) open_model_folder(f.backend, f.model, threads).needed_tokenizer();
-    const DataFlags& l = f.layout;
-    const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", f.format, l.answers, l.xsum_template,
-                                        l.hh_split, l.test_split, fmt::join(f.data, "\n"));
-    if (data.insert(key).second) l.read(f.data, f.format, DataPart::training);
+    if (!folder || folder->model.folder() != f.model)
+      folder.emplace(open_model_folder(f.backend, f.model, threads));
+    checked_end_of_sequence(folder->model);
+    inputs.examples(f, folder->model, folder->needed_tokenizer());
   }
 }
 
 void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
-  check_inputs(arms);
+  RunInputs inputs;
+  read_inputs(arms, inputs);
   const std::filesystem::path directory = f.common.output;
   const EvaluationExamples all_examples = evaluation_examples(f, arms);
   std::error_code error;
@@ -243,7 +246,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
   std::filesystem::create_directories(directory, error);
   if (error) throw eso::system_error(directory.string(), "cannot make the directory", error.value());
   const eso::DirectoryLock lock(directory);
-  ArmTrainer trainer(directory, arms);
+  ArmTrainer trainer(directory, arms, inputs);
   std::vector<std::vector<Evaluated>> runs(arms.size());
   const std::size_t total = arms.size() * static_cast<std::size_t>(f.training_seeds);
   std::size_t number = 0;
