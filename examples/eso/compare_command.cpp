@@ -54,8 +54,11 @@ DataFlags evaluation_layout(const CompareFlags& f) {
 
 /// The examples to evaluate on as texts.
 std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
-  return evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
-                                   f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+  std::vector<eso::TextExample> texts =
+      evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
+                                f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+  keep_first(texts, f.examples);
+  return texts;
 }
 
 /// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
@@ -73,8 +76,6 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
                    f.evaluation_prompt_overflow},
                   evaluation_files(f).front(), "evaluation: ");
-    if (f.examples > 0 && examples.size() > static_cast<std::size_t>(f.examples))
-      examples.resize(static_cast<std::size_t>(f.examples));
     const std::size_t expected = all.empty() ? examples.size() : all.begin()->second.size();
     if (examples.size() != expected) {
       throw eso::input_error("--arm", fmt::format("{}: its model takes other evaluation examples", arm.name),
@@ -354,7 +355,7 @@ Command add_compare(CLI::App& app) {
   set.add("evaluation-answers", f.evaluation_answers, "--answers for --evaluation-format vicuna");
   set.add("evaluation-prompt-overflow", f.evaluation_prompt_overflow,
           "as --prompt-overflow, which is for training: truncate or skip");
-  set.add("examples", f.examples, "evaluate on the first so many; 0: all");
+  set.add("examples", f.examples, "evaluate on the first so many, those too long among them; 0: all");
   set.add("temperature", f.temperature, "decoding temperatures of the evaluation; 0: greedy");
   set.add("seeds", f.seeds, "sampling seeds of the evaluation");
   set.add("curve", f.curve, "further decoding temperatures for the curve over entropy");

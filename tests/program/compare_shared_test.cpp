@@ -57,7 +57,7 @@ TEST_CASE("arms of DPO that share their reference are the runs that eso train ma
       {"--training-seeds", "2", "--seed", "3", "--methods", "sft", "--arm", "mild: --method dpo", "--arm",
        "sharp: --method dpo --dpo-beta 2", "--arm", "other: --method dpo --dpo-reference " + reference,
        "--arm", "sharp-other: --method dpo --dpo-beta 2 --dpo-reference " + reference, "--arm",
-       "bare: --method dpo --no-eos true", "--arm", "free: --method dpo --dpo-reference-free true"});
+       "bare: --method dpo --no-eos", "--arm", "free: --method dpo --dpo-reference-free true"});
   INFO(f.err);
   REQUIRE(f.code == 0);
   const std::pair<const char*, Words> arms[] = {
@@ -65,7 +65,7 @@ TEST_CASE("arms of DPO that share their reference are the runs that eso train ma
       {"sharp", {"--dpo-beta", "2"}},
       {"other", {"--dpo-reference", reference}},
       {"sharp-other", {"--dpo-beta", "2", "--dpo-reference", reference}},
-      {"bare", {"--no-eos", "true"}},
+      {"bare", {"--no-eos"}},
       {"free", {"--dpo-reference-free", "true"}}};
   std::set<Weights> models;
   for (const std::string seed : {"3", "4"}) {

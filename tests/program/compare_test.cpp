@@ -148,6 +148,27 @@ TEST_CASE("eso compare --training-seeds trains each arm with each seed from --se
   }
 }
 
+TEST_CASE("eso compare --examples takes those of the file that eso eval takes") {
+  const Comparisons c;
+  write_file(c.evaluation, json_line("x", "e u") + json_line(std::string(30, '!'), "too long") +
+                               json_line("y", "p") + json_line("the", "l e"));
+  const Finished f = c.call({"--methods", "sft", "--examples", "3"});
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  const fs::path model = fs::path(c.output) / "sft" / "seed-0" / "model";
+  REQUIRE(program({"eval", "--model", model.string(), "--data", c.evaluation, "--format", "prompt-response",
+                   "--temperature", "1,0", "--seeds", "10,20", "--max-response-tokens", "8", "--threads", "1",
+                   "--examples", "3", "--output", (c / "eval.json").string()})
+              .code == 0);
+  const Json evaluated = Json::parse(read_file(c / "eval.json"));
+  const Json result = c.result();
+  const Json& compared = result.at("methods").at("sft").at("eval").at(0);
+  CHECK(compared.at("examples") == 2);
+  CHECK(evaluated.at("examples") == 2);
+  CHECK(compared.at("results") == evaluated.at("results"));
+  CHECK(result.at("examples").at(1).at("example") == 2);
+}
+
 TEST_CASE("the same comparison gives the same figures again") {
   const Comparisons c, d;
   write_file(d.evaluation, read_file(c.evaluation));
