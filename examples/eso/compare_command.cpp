@@ -17,6 +17,7 @@
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
 #include "lines.hpp"
+#include "methods.hpp"
 #include "model_folder.hpp"
 #include "presets.hpp"
 #include "program.hpp"
@@ -229,7 +230,9 @@ void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
     if (!folder || folder->model.folder() != f.model)
       folder.emplace(open_model_folder(f.backend, f.model, threads));
     checked_end_of_sequence(folder->model);
-    inputs.examples(f, folder->model, folder->needed_tokenizer());
+    const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).size();
+    if (method_named(f.method).reference && !f.dpo_reference_free && !f.dpo_reference.empty())
+      ReferenceLogProbs(f, folder->model, examples);  // to see that it can be read
   }
 }
 

@@ -121,6 +121,14 @@ TEST_CASE("compare trains DPO on pairs beside SFT on the chosen responses, which
   CHECK(result.at("methods").at("dpo").at("eval").at(0).at("results") == evaluated.at("results"));
 }
 
+TEST_CASE("compare refuses a reference that it cannot use before any arm trains") {
+  const PairComparisons c;
+  c.refuse({"--methods", "sft", "--arm", "a: --method dpo --dpo-reference " + (c / "none").string()},
+           {(c / "none").string()});
+  c.refuse({"--methods", "sft", "--arm", "a: --method dpo --dpo-reference " + golden_model("untied")},
+           {"--dpo-reference", "context"});
+}
+
 TEST_CASE("a preset in a comparison gives what no flag of the arm or of the whole gives") {
   const Comparisons c;
   REQUIRE(c.call({"--schedule", "constant", "--arm", "sft: --method sft", "--arm",
