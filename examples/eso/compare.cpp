@@ -151,7 +151,7 @@ double ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::
   flags.seed = seed;
   flags.output = run_of(directory_, arm.name, seed).string();
   flags.keep_checkpoints = 0;
-  TrainHooks hooks{.save_after_epochs = 0, .title = title};
+  TrainHooks hooks{.save_after_epochs = 0, .title = title, .inputs = &inputs_};
   if (first_active(flags) == 0) return eso_program::train(flags, hooks).seconds;
   const std::string key = shared_key(flags, seed);
   if (const auto known = shared_.find(key); known != shared_.end()) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "run_inputs.hpp"
 #include "train.hpp"
 
 namespace eso_program {
@@ -42,13 +43,14 @@ std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given
 ///
 /// What arms have in common before any of their methods is on is computed once: arms that differ in their
 /// method alone go on from the checkpoint that the first of them leaves where the earliest of their methods
-/// begins. Arms whose method is on from the first step, DPO among them, have the model alone in common.
+/// begins. Arms whose method is on from the first step, DPO among them, begin with the model. Examples, and
+/// the log-probabilities under DPO's reference, are those of `inputs`, whatever the arm and the seed.
 class ArmTrainer {
  public:
-  ArmTrainer(std::filesystem::path directory, std::vector<ComparedArm> arms)
-      : directory_(std::move(directory)), arms_(std::move(arms)) {}
+  ArmTrainer(std::filesystem::path directory, std::vector<ComparedArm> arms, RunInputs& inputs)
+      : directory_(std::move(directory)), arms_(std::move(arms)), inputs_(inputs) {}
 
-  /// Gives the seconds that the arm takes, shared steps included.
+  /// Gives the seconds that the arm takes, shared steps included; what it finds in `inputs` takes none.
   double train(const ComparedArm& arm, std::uint64_t seed, const std::string& title);
 
   static std::filesystem::path run_of(const std::filesystem::path& directory, const std::string& arm,
@@ -64,6 +66,7 @@ class ArmTrainer {
 
   std::filesystem::path directory_;
   std::vector<ComparedArm> arms_;
+  RunInputs& inputs_;
   std::map<std::string, Shared> shared_;  ///< by seed and the flags that the shared steps depend on
 };
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <system_error>
@@ -15,11 +16,14 @@
 #include "eso/train/directory_lock.hpp"
 #include "eso/train/durable_file.hpp"
 #include "evaluate.hpp"
+#include "lines.hpp"
+#include "methods.hpp"
 #include "model_folder.hpp"
 #include "presets.hpp"
 #include "program.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
+#include "run_inputs.hpp"
 
 namespace eso_program {
 namespace {
@@ -51,8 +55,11 @@ DataFlags evaluation_layout(const CompareFlags& f) {
 
 /// The examples to evaluate on as texts.
 std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
-  return evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
-                                   f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+  std::vector<eso::TextExample> texts =
+      evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
+                                f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
+  keep_first(texts, f.examples);
+  return texts;
 }
 
 /// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
@@ -70,8 +77,6 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
                    f.evaluation_prompt_overflow},
                   evaluation_files(f).front(), "evaluation: ");
-    if (f.examples > 0 && examples.size() > static_cast<std::size_t>(f.examples))
-      examples.resize(static_cast<std::size_t>(f.examples));
     const std::size_t expected = all.empty() ? examples.size() : all.begin()->second.size();
     if (examples.size() != expected) {
       throw eso::input_error("--arm", fmt::format("{}: its model takes other evaluation examples", arm.name),
@@ -216,22 +221,23 @@ Json settings_record(const CompareFlags& f) {
   return record;
 }
 
-/// What an arm is to read must be there and sound before the first one trains.
-void check_inputs(const std::vector<ComparedArm>& arms) {
-  std::set<std::string> models, data;
+/// What an arm is to read must be there and sound before the first one trains: it is read here, for all.
+void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
+  std::optional<ModelFolder> folder;
   for (const ComparedArm& arm : arms) {
     const TrainFlags& f = arm.flags;
     const auto threads = make_threads(f.threads);
-    if (models.insert(f.model).second) open_model_folder(f, f.model, threads).needed_tokenizer();
-    const DataFlags& l = f.layout;
-    const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", f.format, l.answers, l.xsum_template,
-                                        l.hh_split, l.test_split, fmt::join(f.data, "\n"));
-    if (data.insert(key).second) l.read(f.data, f.format, DataPart::training);
+    if (!folder || folder->model.folder() != f.model) folder.emplace(open_model_folder(f, f.model, threads));
+    checked_end_of_sequence(folder->model);
+    const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).size();
+    if (method_named(f.method).reference && !f.dpo_reference_free && !f.dpo_reference.empty())
+      ReferenceLogProbs(f, folder->model, examples);  // to see that it can be read
   }
 }
 
 void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
-  check_inputs(arms);
+  RunInputs inputs;
+  read_inputs(arms, inputs);
   const std::filesystem::path directory = f.common.output;
   const EvaluationExamples all_examples = evaluation_examples(f, arms);
   std::error_code error;
@@ -243,7 +249,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
   std::filesystem::create_directories(directory, error);
   if (error) throw eso::system_error(directory.string(), "cannot make the directory", error.value());
   const eso::DirectoryLock lock(directory);
-  ArmTrainer trainer(directory, arms);
+  ArmTrainer trainer(directory, arms, inputs);
   std::vector<std::vector<Evaluated>> runs(arms.size());
   const std::size_t total = arms.size() * static_cast<std::size_t>(f.training_seeds);
   std::size_t number = 0;
@@ -351,7 +357,7 @@ Command add_compare(CLI::App& app) {
   set.add("evaluation-answers", f.evaluation_answers, "--answers for --evaluation-format vicuna");
   set.add("evaluation-prompt-overflow", f.evaluation_prompt_overflow,
           "as --prompt-overflow, which is for training: truncate or skip");
-  set.add("examples", f.examples, "evaluate on the first so many; 0: all");
+  set.add("examples", f.examples, "evaluate on the first so many, those too long among them; 0: all");
   set.add("temperature", f.temperature, "decoding temperatures of the evaluation; 0: greedy");
   set.add("seeds", f.seeds, "sampling seeds of the evaluation");
   set.add("curve", f.curve, "further decoding temperatures for the curve over entropy");

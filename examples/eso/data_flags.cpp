@@ -62,6 +62,11 @@ std::vector<eso::TextExample> DataFlags::read(const std::vector<std::string>& da
       .part(std::move(texts.examples), part == DataPart::testing, "--test-split");
 }
 
+void keep_first(std::vector<eso::TextExample>& texts, std::int64_t count) {
+  const auto wanted = static_cast<std::size_t>(count);
+  if (wanted > 0 && texts.size() > wanted) texts.resize(wanted);
+}
+
 nlohmann::ordered_json answers_record(const std::string& file) {
   if (file.empty()) return nullptr;
   const std::string bytes = eso::read_file(file);

@@ -29,6 +29,9 @@ struct DataFlags {
                                      DataPart part) const;
 };
 
+/// The first `count` of them, before any limit of length: `--examples`; 0: all.
+void keep_first(std::vector<eso::TextExample>& texts, std::int64_t count);
+
 /// Which reference texts figures are about, `{"file", "crc32"}`; null if `file` is empty: they stand in the
 /// data.
 nlohmann::ordered_json answers_record(const std::string& file);

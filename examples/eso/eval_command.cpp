@@ -61,8 +61,7 @@ void check_flags(const EvalFlags& f) {
 /// The examples to answer; what is left out is told of.
 std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folder) {
   std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::testing);
-  const auto wanted = static_cast<std::size_t>(f.examples);
-  if (wanted > 0 && texts.size() > wanted) texts.resize(wanted);
+  keep_first(texts, f.examples);
   return tokenised(
       texts, *folder.tokenizer, folder.model.end_of_sequence(),
       {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(), f.prompt_overflow},
@@ -141,7 +140,7 @@ Command add_eval(CLI::App& app) {
   set.add("seeds", f.settings.seeds, "one pass over the examples for each");
   set.add("output", f.output, "file of results, JSON");
   set.add("predictions", f.predictions, "file of responses, JSON lines");
-  set.add("examples", f.examples, "take the first so many lines of the data; 0: all");
+  set.add("examples", f.examples, "take the first so many of the data, those too long among them; 0: all");
   set.add("max-prompt-tokens", f.max_prompt_tokens, "longest prompt that is taken");
   set.add("prompt-overflow", f.prompt_overflow,
           "examples with a longer one: truncate cuts their input, of hh the beginning, skip drops them");

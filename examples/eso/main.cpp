@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
-#include <sched.h>
 
 #include <csignal>
 #include <exception>
@@ -18,16 +17,6 @@ extern "C" void openblas_set_num_threads(int count) __attribute__((weak));
 
 namespace eso_program {
 namespace {
-
-volatile std::sig_atomic_t caught_signal = 0;
-
-void note_signal(int signal) {
-  if (caught_signal != 0) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-  caught_signal = signal;
-}
 
 /// The last line that a failing program prints.
 void print_error(const std::string& text) { diagnose("eso: error: " + text + "\n"); }
@@ -69,30 +58,6 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-
-void catch_signals() {
-  struct sigaction action{};
-  action.sa_handler = note_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
-void check_signals() {
-  if (caught_signal != 0) throw Interrupted{caught_signal};
-}
-
-std::int64_t processor_count() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return 1;
-}
-
-std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {
-  if (count < 0 || count > 4096)
-    throw eso::input_error("--threads", "is out of range", fmt::format("{}", count), "0 to 4096");
-  return std::make_shared<eso::Threads>(static_cast<int>(count == 0 ? processor_count() : count));
-}
 
 }  // namespace eso_program
 

@@ -8,18 +8,18 @@
 
 namespace eso_program {
 
-ReferenceLogProbs::ReferenceLogProbs(const TrainFlags& f, const AnyModel& model)
-    : reference_(
-          load_model(f, f.dpo_reference.empty() ? f.model : f.dpo_reference, make_threads(f.threads))) {
+ReferenceLogProbs::ReferenceLogProbs(const TrainFlags& f, const AnyModel& model, std::size_t examples)
+    : reference_(load_model(f, f.dpo_reference.empty() ? f.model : f.dpo_reference, make_threads(f.threads))),
+      examples_(examples) {
   const auto same = [](const char* what, eso::Index found, eso::Index expected, bool holds) {
     if (!holds)
       throw eso::input_error("--dpo-reference", std::string("has another ") + what + " than the model",
                              fmt::format("{}", found), fmt::format("{}", expected));
   };
-  const eso::Index vocabulary = reference_.vocabulary_size(), context = reference_.context_length();
+  const eso::Index vocabulary = reference_->vocabulary_size(), context = reference_->context_length();
   same("vocabulary", vocabulary, model.vocabulary_size(), vocabulary == model.vocabulary_size());
   same("context", context, model.context_length(), context >= model.context_length());
-  reference_.score_only(1);
+  reference_->score_only(1);
 }
 
 void ReferenceLogProbs::fill(eso::Batch& batch) {
@@ -32,6 +32,7 @@ void ReferenceLogProbs::fill(eso::Batch& batch) {
       known_.emplace(example, compute(batch, p));
     }
   }
+  if (known_.size() == examples_) reference_.reset();
   for (eso::Index n = 0; n < batch.response_count(); ++n) {
     const auto p = static_cast<std::size_t>(batch.response(n).prompt);
     const std::vector<double>& row = known_.at(batch.prompts[p].example)[met[p]++];
@@ -41,7 +42,7 @@ void ReferenceLogProbs::fill(eso::Batch& batch) {
 
 ReferenceLogProbs::Rows ReferenceLogProbs::compute(const eso::Batch& batch, eso::Index prompt) {
   const eso::Batch alone = eso::part(batch, prompt, 1);
-  const eso::LogProbs logp = reference_.log_probs(alone);
+  const eso::LogProbs logp = reference_->log_probs(alone);
   Rows rows;
   for (eso::Index n = 0; n < alone.response_count(); ++n) {
     const auto length = static_cast<eso::Index>(alone.response(n).tokens.size());

@@ -8,8 +8,6 @@
 #include <optional>
 
 #include "backend.hpp"
-#include "eso/data/formats.hpp"
-#include "eso/data/windows.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/reward/rouge_reward.hpp"
 #include "eso/sample/temperatures.hpp"
@@ -19,35 +17,12 @@
 #include "model_folder.hpp"
 #include "program.hpp"
 #include "progress.hpp"
-#include "reference.hpp"
 #include "report/report.hpp"
 #include "run_directory.hpp"
+#include "run_inputs.hpp"
 
 namespace eso_program {
 namespace {
-
-/// The examples of a run, tokenised, with a line about those left out.
-std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
-                                    const eso::ByteLevelBpe& tokenizer) {
-  const std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::training);
-  if (f.method == "pretrain") {
-    std::vector<eso::Tokens> tokens;
-    for (const eso::TextExample& text : texts)
-      tokens.push_back(tokenizer.encode(text.prompt + text.response));
-    if (tokens.size() == 1 && tokens.front().empty())
-      throw eso::input_error(f.data.front(), "the texts have fewer than two tokens, the end included");
-    const eso::Index window = f.window_tokens > 0 ? f.window_tokens : model.context_length();
-    if (window > model.context_length()) {
-      throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window),
-                             fmt::format("at most {}", model.context_length()));
-    }
-    return eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
-  }
-  const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
-  return tokenised(texts, tokenizer, eos,
-                   {f.max_prompt_tokens, f.max_response_tokens, model.context_length(), f.prompt_overflow},
-                   f.data.front());
-}
 
 /// The samples of the step's first example as lines.
 std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokenizer) {
@@ -283,14 +258,15 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const auto rate = dropout_rate(f);
   model.set_dropout(rate ? eso::DropoutRates::all(model.architecture().family, *rate)
                          : config_dropout(f.model));
-  const std::vector<eso::Example> examples = read_data(f, model, tokenizer);
+  RunInputs own;
+  RunInputs& inputs = hooks.inputs ? *hooks.inputs : own;
+  const std::vector<eso::Example>& examples = inputs.examples(f, model, tokenizer);
   const Method& method = method_named(f.method);
-  std::optional<ReferenceLogProbs> reference;
-  if (method.reference && !f.dpo_reference_free) reference.emplace(f, model);
+  ReferenceLogProbs* const reference =
+      method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   RunDirectory directory = open();
   TrainResult result;
-  const RunState run{f,         method, hooks, model, tokenizer, examples, reference ? &*reference : nullptr,
-                     directory, result};
+  const RunState run{f, method, hooks, model, tokenizer, examples, reference, directory, result};
   result.steps = run_method(run, model,
                             model.optimizer({.adam = f.optimizer == "adamw",
                                              .beta1 = f.adam_beta1,

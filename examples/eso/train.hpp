@@ -68,11 +68,14 @@ struct TrainFlags : MethodFlags, BackendOptions {
 /// Adds them all to a set.
 void add_train_flags(FlagSet& set, TrainFlags& flags);
 
+class RunInputs;
+
 /// What else a caller wants of a run.
 struct TrainHooks {
   std::int64_t save_after_epochs =
       0;                   ///< a checkpoint after so many epochs, beside those of `--save-every`; 0: none
   std::string title = {};  ///< before each line of progress
+  RunInputs* inputs = nullptr;  ///< where other runs leave what this one may need; null: it has its own
 };
 
 /// What a run did in this process.

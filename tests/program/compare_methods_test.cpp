@@ -13,23 +13,6 @@ namespace fs = std::filesystem;
 
 const Words five = {"sft", "unlike", "drl", "rrhf", "eso"};
 
-std::string pair_line(const std::string& prompt, const std::string& chosen, const std::string& rejected) {
-  return Json{{"prompt", prompt}, {"chosen", chosen}, {"rejected", rejected}}.dump() + "\n";
-}
-
-/// Comparisons on seven preference pairs, evaluated on three others.
-struct PairComparisons : Comparisons {
-  PairComparisons() {
-    format = "preference";
-    write_file(data, pair_line("!(", "u.p.l.e", "e") + pair_line("the", "e f u", "u u") +
-                         pair_line("Q", "l/p u", "t") + pair_line("zz", "e", "l l e") +
-                         pair_line("%", "u% %e", "u") + pair_line("a b", "l u t e", "p") +
-                         pair_line("then", "u", "e t"));
-    write_file(evaluation,
-               pair_line("x", "e u", "l") + pair_line("y", "p", "t t") + pair_line("the", "l e", "e"));
-  }
-};
-
 /// The kinds of the lines of completions.jsonl with how often each occurs.
 std::map<std::string, int> kinds_of(const fs::path& run) {
   std::map<std::string, int> kinds;
@@ -138,6 +121,14 @@ TEST_CASE("compare trains DPO on pairs beside SFT on the chosen responses, which
   CHECK(result.at("methods").at("dpo").at("eval").at(0).at("results") == evaluated.at("results"));
 }
 
+TEST_CASE("compare refuses a reference that it cannot use before any arm trains") {
+  const PairComparisons c;
+  c.refuse({"--methods", "sft", "--arm", "a: --method dpo --dpo-reference " + (c / "none").string()},
+           {(c / "none").string()});
+  c.refuse({"--methods", "sft", "--arm", "a: --method dpo --dpo-reference " + golden_model("untied")},
+           {"--dpo-reference", "context"});
+}
+
 TEST_CASE("a preset in a comparison gives what no flag of the arm or of the whole gives") {
   const Comparisons c;
   REQUIRE(c.call({"--schedule", "constant", "--arm", "sft: --method sft", "--arm",
@@ -167,25 +158,17 @@ TEST_CASE("compare evaluates on another format than it trains on") {
 
 TEST_CASE("compare refuses what does not go together before it makes anything") {
   const Comparisons c;
-  const auto refuse = [&](const Words& more, const Words& fragments) {
-    INFO(fmt::format("{}", fmt::join(more, " | ")));
-    const Finished f = c.call(more);
-    CHECK(not_refused(f, fragments) == "");
-    CHECK(f.out.empty());
-    CHECK(c.folder.names() == std::set<std::string>{"data.jsonl", "evaluation.jsonl"});
-    fs::remove_all(c.output);
-  };
-  refuse({"--methods", "sft,dpo"}, {"--format", "dpo", "prompt-response"});
-  refuse({"--methods", "sft", "--arm", "a: --method dpo"}, {"--format", "dpo"});
-  refuse({"--methods", "sft,ppo"}, {"ppo", "not there yet"});
-  refuse({"--methods", "sft,unlikely"}, {"--method", "unlikely"});
-  refuse({"--methods", "drl,rrhf,drl"}, {"drl", "one name"});
-  refuse({"--methods", "sft", "--arm", "a: --method unlike --unlike-floor 2"}, {"--unlike-floor"});
-  refuse({"--methods", "sft", "--arm", "a: --method eso --preset best"}, {"--preset", "best"});
-  refuse({"--methods", "sft", "--preset", "best"}, {"--preset", "best"});
-  refuse({"--methods", "sft", "--evaluation-format", "text"}, {"--evaluation-format", "text"});
-  refuse({"--methods", "sft", "--evaluation-format", "best"}, {"--evaluation-format", "best"});
-  refuse({"--methods", "sft", "--evaluation-format", "vicuna"}, {"--evaluation-answers"});
-  refuse({"--methods", "sft", "--evaluation-answers", "x"}, {"--evaluation-answers"});
-  refuse({"--methods", "sft", "--evaluation-format", "preference"}, {"evaluation.jsonl:1:", "chosen"});
+  c.refuse({"--methods", "sft,dpo"}, {"--format", "dpo", "prompt-response"});
+  c.refuse({"--methods", "sft", "--arm", "a: --method dpo"}, {"--format", "dpo"});
+  c.refuse({"--methods", "sft,ppo"}, {"ppo", "not there yet"});
+  c.refuse({"--methods", "sft,unlikely"}, {"--method", "unlikely"});
+  c.refuse({"--methods", "drl,rrhf,drl"}, {"drl", "one name"});
+  c.refuse({"--methods", "sft", "--arm", "a: --method unlike --unlike-floor 2"}, {"--unlike-floor"});
+  c.refuse({"--methods", "sft", "--arm", "a: --method eso --preset best"}, {"--preset", "best"});
+  c.refuse({"--methods", "sft", "--preset", "best"}, {"--preset", "best"});
+  c.refuse({"--methods", "sft", "--evaluation-format", "text"}, {"--evaluation-format", "text"});
+  c.refuse({"--methods", "sft", "--evaluation-format", "best"}, {"--evaluation-format", "best"});
+  c.refuse({"--methods", "sft", "--evaluation-format", "vicuna"}, {"--evaluation-answers"});
+  c.refuse({"--methods", "sft", "--evaluation-answers", "x"}, {"--evaluation-answers"});
+  c.refuse({"--methods", "sft", "--evaluation-format", "preference"}, {"evaluation.jsonl:1:", "chosen"});
 }

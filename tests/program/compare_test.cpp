@@ -148,6 +148,27 @@ TEST_CASE("eso compare --training-seeds trains each arm with each seed from --se
   }
 }
 
+TEST_CASE("eso compare --examples takes those of the file that eso eval takes") {
+  const Comparisons c;
+  write_file(c.evaluation, json_line("x", "e u") + json_line(std::string(30, '!'), "too long") +
+                               json_line("y", "p") + json_line("the", "l e"));
+  const Finished f = c.call({"--methods", "sft", "--examples", "3"});
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  const fs::path model = fs::path(c.output) / "sft" / "seed-0" / "model";
+  REQUIRE(program({"eval", "--model", model.string(), "--data", c.evaluation, "--format", "prompt-response",
+                   "--temperature", "1,0", "--seeds", "10,20", "--max-response-tokens", "8", "--threads", "1",
+                   "--examples", "3", "--output", (c / "eval.json").string()})
+              .code == 0);
+  const Json evaluated = Json::parse(read_file(c / "eval.json"));
+  const Json result = c.result();
+  const Json& compared = result.at("methods").at("sft").at("eval").at(0);
+  CHECK(compared.at("examples") == 2);
+  CHECK(evaluated.at("examples") == 2);
+  CHECK(compared.at("results") == evaluated.at("results"));
+  CHECK(result.at("examples").at(1).at("example") == 2);
+}
+
 TEST_CASE("the same comparison gives the same figures again") {
   const Comparisons c, d;
   write_file(d.evaluation, read_file(c.evaluation));
@@ -175,37 +196,29 @@ TEST_CASE("arms may stand in a config file") {
 
 TEST_CASE("compare refuses arms that it cannot train and writes nothing") {
   const Comparisons c;
-  const auto refuse = [&](const Words& more, const Words& fragments) {
-    INFO(fmt::format("{}", fmt::join(more, " | ")));
-    const Finished f = c.call(more);
-    CHECK(not_refused(f, fragments) == "");
-    CHECK(f.out.empty());
-    CHECK(c.folder.names() == std::set<std::string>{"data.jsonl", "evaluation.jsonl"});
-    fs::remove_all(c.output);
-  };
-  refuse({}, {"--methods"});
-  refuse({"--methods", "sft,dpo"}, {"--format", "no pairs", "dpo"});
-  refuse({"--methods", "sft,best"}, {"--method", "best"});
-  refuse({"--methods", "sft,pretrain"}, {"pretrain"});
-  refuse({"--methods", "sft,sft"}, {"sft"});
-  refuse({"--methods", "sft", "--arm", "sft: --method eso"}, {"--arm", "sft"});
-  refuse({"--arm", "a: --method sft", "--arm", "a: --method eso"}, {"--arm", "a"});
-  refuse({"--arm", "a --method sft"}, {"--arm", "colon"});
-  refuse({"--arm", "a: --method sft --epoch 3"}, {"--arm", "--epoch"});
-  refuse({"--arm", "a: --method sft --epochs many"}, {"--epochs", "many"});
-  refuse({"--arm", "a: --method sft --epochs 0"}, {"--epochs"});
-  refuse({"--arm", "a: --method sft stray"}, {"--arm", "stray"});
-  refuse({"--arm", "a:"}, {"--method"});
-  refuse({"--arm", "a: --method sft --seed 3"}, {"--arm", "--seed"});
-  refuse({"--arm", "a: --method sft --output x"}, {"--arm", "--output"});
-  refuse({"--arm", "a: --method sft --training-seeds 2"}, {"--arm", "--training-seeds"});
+  c.refuse({}, {"--methods"});
+  c.refuse({"--methods", "sft,dpo"}, {"--format", "no pairs", "dpo"});
+  c.refuse({"--methods", "sft,best"}, {"--method", "best"});
+  c.refuse({"--methods", "sft,pretrain"}, {"pretrain"});
+  c.refuse({"--methods", "sft,sft"}, {"sft"});
+  c.refuse({"--methods", "sft", "--arm", "sft: --method eso"}, {"--arm", "sft"});
+  c.refuse({"--arm", "a: --method sft", "--arm", "a: --method eso"}, {"--arm", "a"});
+  c.refuse({"--arm", "a --method sft"}, {"--arm", "colon"});
+  c.refuse({"--arm", "a: --method sft --epoch 3"}, {"--arm", "--epoch"});
+  c.refuse({"--arm", "a: --method sft --epochs many"}, {"--epochs", "many"});
+  c.refuse({"--arm", "a: --method sft --epochs 0"}, {"--epochs"});
+  c.refuse({"--arm", "a: --method sft stray"}, {"--arm", "stray"});
+  c.refuse({"--arm", "a:"}, {"--method"});
+  c.refuse({"--arm", "a: --method sft --seed 3"}, {"--arm", "--seed"});
+  c.refuse({"--arm", "a: --method sft --output x"}, {"--arm", "--output"});
+  c.refuse({"--arm", "a: --method sft --training-seeds 2"}, {"--arm", "--training-seeds"});
   for (const char* name : {"", "..", ".", "a/b", "/a", ".hidden", "a b", "a\nb", "ä"})
-    refuse({"--arm", std::string(name) + ": --method sft"}, {"--arm", "name"});
-  refuse({"--arm", std::string(300, 'a') + ": --method sft"}, {"--arm", "name"});
-  refuse({"--methods", "sft", "--training-seeds", "0"}, {"--training-seeds"});
-  refuse({"--methods", "sft", "--examples", "-1"}, {"--examples"});
-  refuse({"--methods", "sft", "--nonsense", "1"}, {"--nonsense"});
-  refuse({"--methods", "sft", "--resume", c.output}, {"--resume"});
+    c.refuse({"--arm", std::string(name) + ": --method sft"}, {"--arm", "name"});
+  c.refuse({"--arm", std::string(300, 'a') + ": --method sft"}, {"--arm", "name"});
+  c.refuse({"--methods", "sft", "--training-seeds", "0"}, {"--training-seeds"});
+  c.refuse({"--methods", "sft", "--examples", "-1"}, {"--examples"});
+  c.refuse({"--methods", "sft", "--nonsense", "1"}, {"--nonsense"});
+  c.refuse({"--methods", "sft", "--resume", c.output}, {"--resume"});
 }
 
 TEST_CASE("compare refuses data and folders that it cannot use before it trains") {

@@ -89,6 +89,17 @@ TEST_CASE("eso eval's results are those of its predictions") {
   }
 }
 
+TEST_CASE("eso eval --examples takes the first of the file, those that are too long among them") {
+  const Files files;
+  REQUIRE(files.call({"--examples", "4", "--temperature", "0"}).code == 0);
+  const auto lines = files.lines();
+  REQUIRE(lines.size() == 3);  // the third does not fit, the fourth stands on the fifth line
+  CHECK(lines[0]["example"] == 0);
+  CHECK(lines[1]["example"] == 1);
+  CHECK(lines[2]["example"] == 4);
+  CHECK(files.results()["examples"] == 3);
+}
+
 TEST_CASE("eso eval draws the responses that eso generate draws as sample 0") {
   const Files files;
   REQUIRE(files.call({"--temperature", "1", "--seeds", "7"}).code == 0);
