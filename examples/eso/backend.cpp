@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <string_view>
 
 #include "eso/model/hugging_face.hpp"
 #include "eso/optim/adamw.hpp"
@@ -140,6 +142,19 @@ void check_backend(const BackendOptions& o) {
   if (!(o.lora_dropout >= 0 && o.lora_dropout < 1))
     throw eso::input_error("--lora-dropout", "is out of range", fmt::format("{}", o.lora_dropout),
                            "at least 0, below 1");
+}
+
+AnyRanks open_ranks(const BackendOptions& options, const std::function<void(int)>& on_lost) {
+  const char* const size = std::getenv("WORLD_SIZE");
+  if (size == nullptr || std::string_view(size) == "1") {
+    if (options.shard_optimizer)
+      throw eso::input_error("--shard-optimizer", "needs several processes, as torchrun starts them");
+    return {};
+  }
+  if (options.backend == "eigen")
+    throw eso::input_error("--backend", "trains in one process, and WORLD_SIZE is set", options.backend,
+                           "torch");
+  return library(options.backend).ranks(on_lost);
 }
 
 AnyModel load_model(const BackendOptions& options, const std::filesystem::path& folder,

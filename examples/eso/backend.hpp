@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -152,6 +153,28 @@ class AnyModel {
   std::vector<std::string> ignored_;
 };
 
+/// The processes that train together, as a launcher started them: a `Communicator`. One alone without a
+/// backend that knows of several.
+class AnyRanks {
+ public:
+  struct Interface {
+    virtual ~Interface() = default;
+    virtual int rank() const = 0;
+    virtual int size() const = 0;
+    virtual std::vector<std::string> exchange(const std::string& bytes) const = 0;
+  };
+  AnyRanks() = default;
+  explicit AnyRanks(std::shared_ptr<Interface> held) : held_(std::move(held)) {}
+  int rank() const { return held_ ? held_->rank() : 0; }
+  int size() const { return held_ ? held_->size() : 1; }
+  std::vector<std::string> exchange(const std::string& bytes) const {
+    return held_ ? held_->exchange(bytes) : std::vector<std::string>{bytes};
+  }
+
+ private:
+  std::shared_ptr<Interface> held_;
+};
+
 struct AnyParameters {
   AnyModel::Interface* model;
 };
@@ -166,6 +189,9 @@ struct BackendLibrary {
                         Use use) = 0;
   virtual AnyModel random(const BackendOptions& options, const std::filesystem::path& folder,
                           std::uint64_t seed, int threads) = 0;
+  /// Joins the processes of the launcher; models loaded for training from then on compute their share.
+  /// `on_lost` is called from a thread of its own with the rank of a process that has stopped.
+  virtual AnyRanks ranks(const std::function<void(int)>& on_lost) = 0;
 };
 
 /// The function of the library `eso-backend-NAME.so` that gives its backend.
@@ -173,6 +199,12 @@ using BackendFunction = BackendLibrary* (*)();
 
 /// Throws an input `eso::Error` naming the flag that the backend cannot honour, or that means nothing.
 void check_backend(const BackendOptions& options);
+
+/// The processes that the environment names (WORLD_SIZE and so on, as torchrun sets them); one where it names
+/// none.
+///
+/// \throws eso::Error (input) for several with a backend that cannot; (system) if the others do not come.
+AnyRanks open_ranks(const BackendOptions& options, const std::function<void(int)>& on_lost);
 
 /// Loads a Hugging Face folder into a backend.
 ///

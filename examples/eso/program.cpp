@@ -3,12 +3,15 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 
 namespace eso_program {
 namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
+bool is_silent = false;
 
 void note_signal(int signal) {
   if (caught_signal != 0) {
@@ -31,11 +34,19 @@ void check_signals() {
   if (caught_signal != 0) throw Interrupted{caught_signal};
 }
 
+void be_silent() { is_silent = true; }
+bool silent() { return is_silent; }
+
+int noted_signal() { return caught_signal; }
+
 std::int64_t processor_count() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return 1;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  // Processes that a launcher started on one machine share it.
+  const char* const processes = std::getenv("LOCAL_WORLD_SIZE");
+  const int share = processes ? std::max(1, std::atoi(processes)) : 1;
+  return std::max(1, CPU_COUNT(&set) / share);
 }
 
 std::shared_ptr<eso::Threads> make_threads(std::int64_t count) {

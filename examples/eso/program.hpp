@@ -36,6 +36,8 @@ struct Interrupted {
 void catch_signals();
 /// Throws `Interrupted` if a signal was noted.
 void check_signals();
+/// The signal that was noted, or 0.
+int noted_signal();
 
 /// What `read` gives. A signal that came meanwhile goes before an error: it may be what cut the input off.
 template <class Read>
@@ -77,10 +79,14 @@ inline void diagnose(std::string_view text) noexcept {
   std::fflush(stderr);
 }
 
+/// From here on this process, one of several, tells nothing but its error.
+void be_silent();
+bool silent();
+
 /// A line of progress or advice on standard error.
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
-  diagnose(fmt::format(format, std::forward<Args>(args)...) + "\n");
+  if (!silent()) diagnose(fmt::format(format, std::forward<Args>(args)...) + "\n");
 }
 
 /// Threads for a `--threads` value; 0 stands for all processors that this process may use.

@@ -38,6 +38,7 @@ class Progress {
 
   /// `done` steps are done; `news` follows the bar.
   void show(std::int64_t done, std::string_view news) {
+    if (silent()) return;
     const double spent = seconds();
     const double left =
         done > first_ ? spent * static_cast<double>(total_ - done) / static_cast<double>(done - first_) : 0;
@@ -59,7 +60,7 @@ class Progress {
   /// A line beside the bar.
   void line(std::string_view text) {
     clear();
-    diagnose(fmt::format("{}\n", text));
+    say("{}", text);
   }
 
   void clear() {

@@ -71,11 +71,18 @@ RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
 
 void RunDirectory::save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,
                         const std::vector<eso::TensorView>& optimizer, int keep) {
-  metrics_.sync();
-  completions_.sync();
-  counters["metrics_bytes"] = metrics_.size();
-  counters["completions_bytes"] = completions_.size();
+  metrics_->sync();
+  completions_->sync();
+  counters["metrics_bytes"] = metrics_->size();
+  counters["completions_bytes"] = completions_->size();
   eso::save_checkpoint(checkpoints(), step, model, optimizer, counters, keep);
+}
+
+eso::LoadedCheckpoint RunDirectory::read(std::int64_t step) const {
+  for (const auto& [number, path] : eso::list_checkpoints(checkpoints())) {
+    if (number == step) return eso::load_checkpoint(path);
+  }
+  throw eso::input_error(checkpoints().string(), fmt::format("has no checkpoint of step {}", step));
 }
 
 std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
@@ -99,12 +106,12 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
   }
   if (newest) {
     check(newest->counters);
-    check_records(newest->path, path_ / "metrics.jsonl", metrics_, newest->counters["metrics_bytes"]);
-    check_records(newest->path, path_ / "completions.jsonl", completions_,
+    check_records(newest->path, path_ / "metrics.jsonl", *metrics_, newest->counters["metrics_bytes"]);
+    check_records(newest->path, path_ / "completions.jsonl", *completions_,
                   newest->counters["completions_bytes"]);
   }
-  metrics_.truncate(newest ? newest->counters.at("metrics_bytes").get<std::uint64_t>() : 0);
-  completions_.truncate(newest ? newest->counters.at("completions_bytes").get<std::uint64_t>() : 0);
+  metrics_->truncate(newest ? newest->counters.at("metrics_bytes").get<std::uint64_t>() : 0);
+  completions_->truncate(newest ? newest->counters.at("completions_bytes").get<std::uint64_t>() : 0);
   return newest;
 }
 

@@ -5,7 +5,9 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -23,6 +25,10 @@ class RunDirectory {
   /// The folder of a run that began before. \throws eso::Error (input) if it has no `config.toml`.
   static RunDirectory reopen(const std::filesystem::path& path);
 
+  /// The folder of a run that another process writes, of several that train together: this one only reads
+  /// its checkpoints.
+  static RunDirectory follow(const std::filesystem::path& path) { return RunDirectory(path); }
+
   /// Throws unless `create` would take the path. Changes nothing.
   static void check_new(const std::filesystem::path& path);
   /// Whether the run in `path` ended.
@@ -36,8 +42,11 @@ class RunDirectory {
   bool resumed() const { return resumed_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
-  void add_metrics(const nlohmann::ordered_json& record) { metrics_.append(record.dump()); }
-  void add_completion(const nlohmann::ordered_json& record) { completions_.append(record.dump()); }
+  /// Whether this process writes it.
+  bool writes() const { return lock_ != nullptr; }
+
+  void add_metrics(const nlohmann::ordered_json& record) { metrics_->append(record.dump()); }
+  void add_completion(const nlohmann::ordered_json& record) { completions_->append(record.dump()); }
 
   /// Saves the state after `step` with the caller's counters; the records up to here belong to it.
   void save(std::int64_t step, nlohmann::json counters, const std::vector<eso::TensorView>& model,
@@ -48,14 +57,17 @@ class RunDirectory {
   ///
   /// \throws eso::Error (input) if records that belong to it are lost.
   std::optional<eso::LoadedCheckpoint> restore(const std::function<void(const nlohmann::json&)>& check);
+  /// The checkpoint of this step, which another process found valid.
+  eso::LoadedCheckpoint read(std::int64_t step) const;
 
  private:
+  explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
   RunDirectory(std::filesystem::path path, std::unique_ptr<eso::DirectoryLock> lock);
 
   std::filesystem::path path_;
   bool resumed_ = false;
   std::unique_ptr<eso::DirectoryLock> lock_;
-  eso::AppendFile metrics_, completions_;
+  std::optional<eso::AppendFile> metrics_, completions_;  ///< of the process that writes
 };
 
 }  // namespace eso_program

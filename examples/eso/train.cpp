@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <optional>
 
 #include "backend.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/reward/rouge_reward.hpp"
+#include "eso/sample/data_parallel_sampler.hpp"
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
 #include "lines.hpp"
@@ -72,9 +74,11 @@ struct RunState {
   ReferenceLogProbs* reference;  // null where none is read
   RunDirectory& directory;
   TrainResult& result;
+  const AnyRanks& ranks;
 };
 
 void write_records(const RunState& run, const eso::Step& step) {
+  if (!run.directory.writes()) return;
   const eso::RecordStyle style = method_records(run.method, run.flags);
   const auto due = [&](std::int64_t every) { return every > 0 && step.number % every == 0; };
   if (due(run.flags.log_every)) run.directory.add_metrics(eso::metrics_record(step, style));
@@ -96,22 +100,34 @@ void say_if_never_on(const RunState& run, const Trainer& trainer) {
       (steps - 1) / in_epoch + 1);
 }
 
+/// A signal that reaches one of several processes stops all of them after the same step.
+void check_signals_of_all(const AnyRanks& ranks) {
+  if (ranks.size() == 1) return check_signals();
+  for (const std::string& noted : ranks.exchange(fmt::format("{}", noted_signal()))) {
+    if (noted != "0") throw Interrupted{std::stoi(noted)};
+  }
+}
+
 /// Steps the trainer to its end, with records, checkpoints and progress.
 template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&, data = digest(run.examples)] {
     const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", data}};
-    run.directory.save(trainer.steps_done, counters, run.model.state(), trainer.optimizer.state(),
+    const std::vector<eso::TensorView> optimizer =
+        trainer.optimizer.state();  // all ranks may have to give theirs
+    if (!run.directory.writes()) return;
+    run.directory.save(trainer.steps_done, counters, run.model.state(), optimizer,
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
   };
   if (run.method.samples) say_if_never_on(run, trainer);
-  trainer.between = check_signals;
+  if (run.ranks.size() == 1) trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
   std::int64_t saved = -1, recorded = trainer.steps_done, skipped = 0;
   // After a failure the model stands where the last step left it: worth a checkpoint, if one can be had.
   const auto save_quietly = [&] {
+    if (run.ranks.size() > 1) return;  // the others may not be there any more
     try {
       if (recorded == trainer.steps_done && saved != recorded && recorded > 0) save();
     } catch (const std::exception&) {}
@@ -139,7 +155,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
         run.result.saved_step = step.number;
         run.result.saved_seconds = progress.seconds();
       }
-      check_signals();
+      check_signals_of_all(run.ranks);
     }
   } catch (const Interrupted&) {
     if (saved != trainer.steps_done) save();
@@ -179,6 +195,19 @@ void configure(const TrainFlags& f, const Method& method, Trainer& trainer) {
   trainer.max_steps = f.max_steps;
 }
 
+/// The newest valid checkpoint, if there is one: all ranks take that which rank 0 finds.
+template <class Check>
+std::optional<eso::LoadedCheckpoint> restore(const RunState& run, const Check& check) {
+  if (!run.directory.writes()) {
+    const std::string step = run.ranks.exchange({}).front();
+    if (step.empty()) return std::nullopt;
+    return run.directory.read(std::stoll(step));
+  }
+  auto checkpoint = run.directory.restore(check);
+  run.ranks.exchange(checkpoint ? fmt::format("{}", checkpoint->step) : "");
+  return checkpoint;
+}
+
 /// Restores the newest checkpoint, if any, and runs to the end.
 template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
@@ -190,7 +219,7 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
                            found, expected);
   };
-  if (const auto checkpoint = run.directory.restore(same_data)) {
+  if (const auto checkpoint = restore(run, same_data)) {
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     trainer.steps_done = checkpoint->step;
@@ -212,10 +241,11 @@ std::int64_t run_method(const RunState& run, AnyModel& model, AnyOptimizer optim
     return run_trainer(run, model, std::move(trainer));
   }
   eso::Temperatures sampler = method_sampler(run.method, f);
-  sampler.between = check_signals;
+  if (run.ranks.size() == 1) sampler.between = check_signals;
   const eso::RougeReward<eso::ByteLevelBpe> reward{&run.tokenizer, *eso::rouge_variant(f.reward)};
   return run_trainer(run, model,
-                     eso::Trainer(model, std::move(sampler), reward, std::move(loss), std::move(optimizer)));
+                     eso::Trainer(model, eso::DataParallelSampler{std::move(sampler), run.ranks}, reward,
+                                  std::move(loss), std::move(optimizer)));
 }
 
 /// A model that diverged is no result; its last checkpoints are there.
@@ -245,7 +275,7 @@ void write_report(const std::filesystem::path& directory) {
 
 /// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
 template <class Open>
-TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& open) {
+TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
   const auto start = std::chrono::steady_clock::now();
   const auto threads = make_threads(f.threads);
   const bool fresh = f.method == "pretrain" && !has_weights(f.model);
@@ -264,9 +294,9 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
   const Method& method = method_named(f.method);
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
-  RunDirectory directory = open();
+  RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
   TrainResult result;
-  const RunState run{f, method, hooks, model, tokenizer, examples, reference, directory, result};
+  const RunState run{f, method, hooks, model, tokenizer, examples, reference, directory, result, ranks};
   result.steps = run_method(run, model,
                             model.optimizer({.adam = f.optimizer == "adamw",
                                              .beta1 = f.adam_beta1,
@@ -274,19 +304,34 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const Open& o
                                              .epsilon = f.adam_epsilon,
                                              .weight_decay = f.weight_decay}));
   check_finite(model, directory.path());
-  write_report(directory.path());
-  write_adapter_folder(directory.path() / "adapter", model, f.model);
-  write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
+  if (directory.writes()) {
+    write_report(directory.path());
+    write_adapter_folder(directory.path() / "adapter", model, f.model);
+    write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
+  }
+  ranks.exchange({});  // nobody leaves before all is written
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
+}
+
+/// Joins the processes of a launcher. One that stops ends this one, too.
+AnyRanks join(const BackendOptions& options) {
+  AnyRanks ranks = open_ranks(options, [](int rank) {
+    diagnose(fmt::format("eso: error: rank {} has stopped\n", rank));
+    std::_Exit(1);
+  });
+  if (ranks.rank() > 0) be_silent();
+  return ranks;
 }
 
 }  // namespace
 
 TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
   check_train_flags(flags);
-  RunDirectory::check_new(flags.output);
-  return train_in(flags, hooks, [&] { return RunDirectory::create(flags.output, config_of(flags)); });
+  if (std::getenv("WORLD_SIZE") == nullptr) RunDirectory::check_new(flags.output);
+  const AnyRanks ranks = join(flags);
+  if (ranks.rank() == 0) RunDirectory::check_new(flags.output);
+  return train_in(flags, hooks, ranks, [&] { return RunDirectory::create(flags.output, config_of(flags)); });
 }
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
@@ -295,7 +340,8 @@ TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hoo
     say("{}: the run is finished", directory.string());
     return {};
   }
-  return train_in(flags, hooks, [&] { return RunDirectory::reopen(directory); });
+  const AnyRanks ranks = join(flags);
+  return train_in(flags, hooks, ranks, [&] { return RunDirectory::reopen(directory); });
 }
 
 }  // namespace eso_program

@@ -6,6 +6,8 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
+#include "eso/torch/data_parallel.hpp"
+#include "eso/torch/sharded_adamw.hpp"
 #include "eso/torch/torch.hpp"
 
 namespace eso_program {
@@ -41,13 +43,14 @@ class TorchDecoding : public AnyDecoding::Interface {
   eso::torch::Decoding decoding_;
 };
 
+/// Moves the parameters that `list` gives.
 template <class Optimizer>
 class TorchOptimizer : public AnyOptimizer::Interface {
  public:
-  TorchOptimizer(eso::torch::Decoder& decoder, Optimizer optimizer)
-      : decoder_(decoder), optimizer_(std::move(optimizer)) {}
+  TorchOptimizer(std::function<eso::torch::ParameterList()> list, Optimizer optimizer)
+      : list_(std::move(list)), optimizer_(std::move(optimizer)) {}
   void update(double learning_rate, double scale) override {
-    guarded([&] { optimizer_.update(decoder_.parameters(), learning_rate, scale); });
+    guarded([&] { optimizer_.update(list_(), learning_rate, scale); });
   }
   std::vector<eso::TensorView> state() const override {
     return guarded([&] { return optimizer_.state(); });
@@ -57,36 +60,43 @@ class TorchOptimizer : public AnyOptimizer::Interface {
   }
 
  private:
-  eso::torch::Decoder& decoder_;
+  std::function<eso::torch::ParameterList()> list_;
   Optimizer optimizer_;
 };
 
 class TorchModel : public AnyModel::Interface {
  public:
-  TorchModel(eso::torch::Decoder decoder, nlohmann::json config)
-      : decoder_(std::move(decoder)), config_(std::move(config)) {}
+  /// `group` is null for a model that one process computes.
+  TorchModel(eso::torch::Decoder decoder, nlohmann::json config,
+             std::shared_ptr<eso::torch::ProcessGroup> group, bool shards)
+      : decoder_(std::move(decoder)), config_(std::move(config)), group_(std::move(group)), shards_(shards) {
+    if (group_) parallel_.emplace(decoder_, group_);
+  }
 
   eso::LogProbs log_probs(const eso::Batch& batch) override {
-    return guarded([&] { return decoder_.log_probs(batch); });
+    return guarded([&] { return parallel_ ? parallel_->log_probs(batch) : decoder_.log_probs(batch); });
   }
   eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) override {
-    return guarded([&] { return decoder_.log_probs(batch, seed); });
+    return guarded(
+        [&] { return parallel_ ? parallel_->log_probs(batch, seed) : decoder_.log_probs(batch, seed); });
   }
   void set_dropout(const eso::DropoutRates& rates) override {
     if (rates.any())
       throw eso::input_error("--dropout", "is not there yet for this backend", "torch", "eigen");
   }
   void backward(const eso::LogProbs& d_logp) override {
-    guarded([&] { decoder_.backward(d_logp); });
+    guarded([&] { parallel_ ? parallel_->backward(d_logp) : decoder_.backward(d_logp); });
   }
   double global_norm() override {
-    return guarded([&] { return eso::torch::global_norm(decoder_.parameters()); });
+    return guarded([&] { return eso::torch::global_norm(list()); });
   }
   void zero_gradients() override { eso::torch::zero_gradients(decoder_.parameters()); }
   AnyOptimizer optimizer(const OptimizerOptions& o) override {
     if (!o.adam) return made(eso::torch::Sgd{.weight_decay = o.weight_decay});
-    return made(eso::torch::AdamW{
-        .beta1 = o.beta1, .beta2 = o.beta2, .epsilon = o.epsilon, .weight_decay = o.weight_decay});
+    const eso::torch::AdamW adamw{
+        .beta1 = o.beta1, .beta2 = o.beta2, .epsilon = o.epsilon, .weight_decay = o.weight_decay};
+    if (group_ && shards_) return made(eso::torch::ShardedAdamW(adamw, group_));
+    return made(adamw);
   }
   void score_only(double temperature) override {
     decoder_.set_temperature(temperature);
@@ -114,44 +124,83 @@ class TorchModel : public AnyModel::Interface {
  private:
   template <class Optimizer>
   AnyOptimizer made(Optimizer optimizer) {
-    return AnyOptimizer(std::make_unique<TorchOptimizer<Optimizer>>(decoder_, std::move(optimizer)));
+    return AnyOptimizer(
+        std::make_unique<TorchOptimizer<Optimizer>>([this] { return list(); }, std::move(optimizer)));
   }
+
+  eso::torch::ParameterList list() { return parallel_ ? parallel_->parameters() : decoder_.parameters(); }
 
   eso::torch::Decoder decoder_;
   nlohmann::json config_;
+  std::shared_ptr<eso::torch::ProcessGroup> group_;
+  bool shards_;
+  std::optional<eso::torch::DataParallel> parallel_;
 };
 
-eso::torch::DecoderOptions decoder_options(const BackendOptions& o, int threads, Use use) {
-  at::set_num_threads(threads);
-  eso::torch::DecoderOptions options;
-  options.device = eso::torch::device_named(o.device);
-  options.precision = eso::torch::precision_named(o.precision);
-  options.trains = use == Use::training;
-  options.checkpoint_activations = o.checkpoint_activations;
-  if (options.trains) options.lora = {o.lora_rank, o.lora_alpha, o.lora_targets, o.lora_dropout};
-  return options;
-}
+class TorchRanks : public AnyRanks::Interface {
+ public:
+  explicit TorchRanks(std::shared_ptr<eso::torch::ProcessGroup> group) : group_(std::move(group)) {}
+  int rank() const override { return group_->rank(); }
+  int size() const override { return group_->size(); }
+  std::vector<std::string> exchange(const std::string& bytes) const override {
+    return group_->exchange(bytes);
+  }
 
-struct TorchLibrary : BackendLibrary {
+ private:
+  std::shared_ptr<eso::torch::ProcessGroup> group_;
+};
+
+class TorchLibrary : public BackendLibrary {
+ public:
   AnyModel load(const BackendOptions& options, const std::filesystem::path& folder, int threads,
                 Use use) override {
     return guarded([&] {
       eso::torch::LoadedModel loaded = eso::torch::load_model(folder, decoder_options(options, threads, use));
-      return AnyModel(std::make_unique<TorchModel>(std::move(loaded.decoder), std::move(loaded.config)),
-                      folder, std::move(loaded.ignored));
+      return AnyModel(made(options, std::move(loaded.decoder), std::move(loaded.config), use), folder,
+                      std::move(loaded.ignored));
     });
   }
   AnyModel random(const BackendOptions& options, const std::filesystem::path& folder, std::uint64_t seed,
                   int threads) override {
     return guarded([&] {
       eso::ModelSettings settings = eso::read_settings(folder);
-      return AnyModel(std::make_unique<TorchModel>(
-                          eso::torch::random_model(settings.architecture, seed,
-                                                   decoder_options(options, threads, Use::training)),
-                          std::move(settings.config)),
-                      folder, {});
+      eso::torch::Decoder decoder = eso::torch::random_model(
+          settings.architecture, seed, decoder_options(options, threads, Use::training));
+      return AnyModel(made(options, std::move(decoder), std::move(settings.config), Use::training), folder,
+                      {});
     });
   }
+  AnyRanks ranks(const std::function<void(int)>& on_lost) override {
+    return guarded([&]() -> AnyRanks {
+      const auto place = eso::torch::ProcessGroup::place_from_environment();
+      if (!place) return {};
+      group_ = std::make_shared<eso::torch::ProcessGroup>(*place, on_lost);
+      return AnyRanks(std::make_shared<TorchRanks>(group_));
+    });
+  }
+
+ private:
+  std::unique_ptr<AnyModel::Interface> made(const BackendOptions& options, eso::torch::Decoder decoder,
+                                            nlohmann::json config, Use use) const {
+    return std::make_unique<TorchModel>(std::move(decoder), std::move(config),
+                                        use == Use::training ? group_ : nullptr, options.shard_optimizer);
+  }
+
+  eso::torch::DecoderOptions decoder_options(const BackendOptions& o, int threads, Use use) const {
+    at::set_num_threads(threads);
+    eso::torch::DecoderOptions options;
+    // Ranks on one machine take a device each, by the number that torchrun gives them there.
+    const char* const local = std::getenv("LOCAL_RANK");
+    const bool numbered = group_ && local && o.device == "cuda";
+    options.device = eso::torch::device_named(numbered ? std::string("cuda:") + local : o.device);
+    options.precision = eso::torch::precision_named(o.precision);
+    options.trains = use == Use::training;
+    options.checkpoint_activations = o.checkpoint_activations;
+    if (options.trains) options.lora = {o.lora_rank, o.lora_alpha, o.lora_targets, o.lora_dropout};
+    return options;
+  }
+
+  std::shared_ptr<eso::torch::ProcessGroup> group_;
 };
 
 }  // namespace

@@ -55,7 +55,8 @@ inline at::Device device_named(const std::string& name) {
   if (name != "cuda" && !(numbered && error == std::errc() && stop == end && index >= 0)) {
     throw input_error("device", "unknown value", name, "cpu, cuda or cuda:N");
   }
-  if (!at::globalContext().hasCUDA() && ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+  // Before anything asks LibTorch for CUDA: it remembers the first answer.
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* const reason = ::dlerror();
     throw input_error("device", fmt::format("LibTorch's CUDA half cannot be loaded: {}", reason), name,
                       "cpu");

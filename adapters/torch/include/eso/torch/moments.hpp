@@ -27,14 +27,21 @@ class Moments {
     at::Tensor first, second;
   };
 
+  Moments() = default;
+  /// Those of a part of a list.
+  Moments(double step, std::vector<Pair> pairs) : step_(step), pairs_(std::move(pairs)) {}
+
+  /// What stands for a parameter's name in a state.
+  static double hash(const std::string& name) { return eso::Moments::hash(name); }
+
   /// Takes zeros for a list that is the first; else throws an input `Error` naming the first parameter that
   /// is not the one remembered, before anything changes.
   void adopt(const ParameterList& parameters) {
     if (pairs_.empty() && step_ == 0) {
       std::vector<Pair> pairs;
       for (const Parameter& parameter : parameters) {
-        pairs.push_back({eso::Moments::hash(parameter.name), at::zeros_like(parameter.value()),
-                         at::zeros_like(parameter.value())});
+        pairs.push_back(
+            {hash(parameter.name), at::zeros_like(parameter.value()), at::zeros_like(parameter.value())});
       }
       pairs_ = std::move(pairs);
       return;
@@ -42,8 +49,8 @@ class Moments {
     require(pairs_.size() == parameters.size(), "AdamW", "has the moments of another list of parameters");
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor value = parameters[i].value();
-      if (pairs_[i].name != eso::Moments::hash(parameters[i].name) ||
-          pairs_[i].first.sizes() != value.sizes() || pairs_[i].first.scalar_type() != value.scalar_type()) {
+      if (pairs_[i].name != hash(parameters[i].name) || pairs_[i].first.sizes() != value.sizes() ||
+          pairs_[i].first.scalar_type() != value.scalar_type()) {
         throw input_error(parameters[i].name, "is not the parameter that AdamW has moments of");
       }
     }
@@ -57,6 +64,7 @@ class Moments {
   double step() const { return step_; }
   void advance() { ++step_; }
 
+  std::size_t count() const { return pairs_.size(); }
   const Pair& operator[](std::size_t i) const { return pairs_[i]; }
 
   /// Copies of the moments in host memory and the count of updates.

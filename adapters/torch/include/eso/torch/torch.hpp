@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Everything of the LibTorch adapter. The core never includes it.
+// Everything of the LibTorch adapter but what several processes need (`eso/torch/data_parallel.hpp` and
+// `eso/torch/sharded_adamw.hpp`, which ask for the headers of gloo). The core never includes it.
 
 #include "eso/torch/adamw.hpp"
 #include "eso/torch/affine.hpp"
