@@ -120,8 +120,7 @@ TEST_CASE("inputs are shared by runs that would make the same of their flags and
   const Comparisons c;
   write_file(c.data, json_line("!(", "u.p.l.e") + json_line("the", "e f u") + json_line("zz", "e") +
                          json_line("a b", "l u t e"));
-  const auto folder =
-      eso_program::open_model_folder("eigen", golden_model("plain"), eso_program::make_threads(1));
+  const auto folder = eso_program::open_model_folder({}, golden_model("plain"), eso_program::make_threads(1));
   eso_program::RunInputs inputs;
   eso_program::TrainFlags flags;
   flags.model = golden_model("plain");
