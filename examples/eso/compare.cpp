@@ -47,15 +47,13 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
     }
   }
   set.read_config();
-  for (const auto& [flag, value] : preset_values(arm.flags.preset)) {
-    const std::string preset_flag(flag);
-    if (!set.given(preset_flag) && !given.given(preset_flag)) set.set(preset_flag, std::string(value));
-  }
+  apply_preset(arm.flags, set, &given);
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
   return arm;
 }
 
+  advise_unread_flags(set, {arm.flags.method}, "--arm " + name + ": ");
 /// The flags that decide what an arm does before its method is on, as text.
 std::string shared_key(TrainFlags flags, std::uint64_t seed) {
   const TrainFlags none;
@@ -129,6 +127,9 @@ std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given
   return arms;
 }
 
+  std::set<std::string> methods;
+  for (const ComparedArm& arm : arms) methods.insert(arm.flags.method);
+  advise_unread_flags(given, {methods.begin(), methods.end()});
 std::filesystem::path ArmTrainer::run_of(const std::filesystem::path& directory, const std::string& arm,
                                          std::uint64_t seed) {
   return directory / arm / fmt::format("seed-{}", seed);

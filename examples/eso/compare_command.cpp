@@ -368,7 +368,7 @@ Command add_compare(CLI::App& app) {
     state->set->read_config();
     check_compare_flags(state->flags);
     const std::vector<ComparedArm> arms = arms_of(state->flags, *state->set);
-    apply_preset(*state->set, state->flags.common.preset);  // for the evaluation; each arm has its own
+    apply_preset(state->flags.common, *state->set);  // for the evaluation; each arm has its own
     compare(state->flags, arms);
   };
 }
