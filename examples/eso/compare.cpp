@@ -38,6 +38,9 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
   add_train_flags(set, arm.flags);
   try {
     app.parse(differs, false);
+  } catch (const CLI::Success&) {
+    throw eso::input_error("--arm",
+                           fmt::format("{}: --help asks for no arm; eso train --help lists the flags", name));
   } catch (const CLI::ParseError& error) {
     throw eso::input_error("--arm", fmt::format("{}: {}", name, what_is_wrong(error, app, "eso train")));
   }

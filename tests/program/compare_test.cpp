@@ -242,6 +242,8 @@ TEST_CASE("compare refuses data and folders that it cannot use before it trains"
 TEST_CASE("a signal ends compare with 128 + n") {
   const Comparisons c;
   Running running(c.arguments(Runs::active() + Words{"--methods", "sft,eso", "--epochs", "1000000"}));
+  c.refuse({"--arm", "a: --help"}, {"--arm: a:", "--help"});
+  c.refuse({"--arm", "a: --method sft -h"}, {"--arm: a:", "--help"});
   running.wait_for_lines(fs::path(c.output) / "sft" / "seed-0" / "metrics.jsonl", 3);
   running.signal(SIGTERM);
   const Finished f = running.finish();
