@@ -66,6 +66,22 @@ std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
 using EvaluationExamples = std::map<std::string, std::vector<eso::Example>>;
 
 /// Reads them and refuses what cannot be evaluated before hours of training.
+/// Another tokenizer or context may leave out other examples, and what is paired must answer the same.
+void check_same_examples(const std::string& arm, const std::vector<eso::Example>& examples,
+                         const std::vector<eso::Example>& expected) {
+  const auto [found, other] =
+      std::mismatch(examples.begin(), examples.end(), expected.begin(), expected.end(),
+                    [](const eso::Example& a, const eso::Example& b) { return a.number == b.number; });
+  if (found == examples.end() && other == expected.end()) return;
+  const auto differs = other == expected.end() || (found != examples.end() && found->number < other->number)
+                           ? found->number
+                           : other->number;
+  throw eso::input_error(
+      "--arm",
+      fmt::format("{}: its model takes other evaluation examples, example {} is the first", arm, differs),
+      fmt::format("{} examples", examples.size()), fmt::format("the {} of the other arms", expected.size()));
+}
+
 EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
   const std::vector<eso::TextExample> texts = evaluation_texts(f);
   EvaluationExamples all;
@@ -77,11 +93,7 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
                    f.evaluation_prompt_overflow},
                   evaluation_files(f).front(), "evaluation: ");
-    const std::size_t expected = all.empty() ? examples.size() : all.begin()->second.size();
-    if (examples.size() != expected) {
-      throw eso::input_error("--arm", fmt::format("{}: its model takes other evaluation examples", arm.name),
-                             fmt::format("{}", examples.size()), fmt::format("{}", expected));
-    }
+    if (!all.empty()) check_same_examples(arm.name, examples, all.begin()->second);
     all.emplace(arm.flags.model, std::move(examples));
   }
   return all;

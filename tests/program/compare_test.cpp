@@ -169,6 +169,39 @@ TEST_CASE("eso compare --examples takes those of the file that eso eval takes") 
   CHECK(result.at("examples").at(1).at("example") == 2);
 }
 
+TEST_CASE("compare refuses arms whose models take other evaluation examples, as many as they are") {
+  const Comparisons c;
+  // " the" is a token of one model and four of the other, "zzzz" the other way round.
+  const fs::path other = copy_model("plain", c.folder);
+  std::string vocabulary = read_file(other / "vocab.json");
+  for (const auto& [from, to] :
+       {std::pair("\"th\"", "\"zz\""), std::pair("\"Ġth\"", "\"zzz\""), std::pair("\"Ġthe\"", "\"zzzz\"")}) {
+    const std::size_t place = vocabulary.find(from);
+    REQUIRE(place != std::string::npos);
+    vocabulary.replace(place, std::string(from).size(), to);
+  }
+  write_file(other / "vocab.json", vocabulary);
+  write_file(other / "merges.txt", "#version: 0.2\nz z\nzz zz\n");
+  const Words call = {"--max-prompt-tokens",
+                      "3",
+                      "--evaluation-prompt-overflow",
+                      "skip",
+                      "--arm",
+                      "a: --method sft",
+                      "--arm",
+                      "b: --method sft --model " + other.string()};
+  write_file(c.evaluation, json_line("x", "u") + json_line("x the", "e") + json_line("zzzz", "p"));
+  CHECK(not_refused(c.call(call), {"--arm: b:", "other evaluation examples", "example 1 is the first",
+                                   "2 examples"}) == "");
+  CHECK(!fs::exists(c.output));
+  write_file(c.evaluation, json_line("x", "u") + json_line("y", "e") + json_line("zzzz", "p"));
+  CHECK(not_refused(c.call(call), {"--arm: b:", "example 2 is the first", "3 examples", "the 2 of"}) == "");
+  write_file(c.evaluation, json_line("x", "u") + json_line("y", "e"));
+  const Finished f = c.call(call);
+  INFO(f.err);
+  CHECK(f.code == 0);
+}
+
 TEST_CASE("the same comparison gives the same figures again") {
   const Comparisons c, d;
   write_file(d.evaluation, read_file(c.evaluation));
