@@ -354,7 +354,7 @@ Command add_compare(CLI::App& app) {
   f.common.print_every = 0;
   add_train_flags(set, f.common);
   set.add("methods", f.methods,
-          "arms by their method, the first is the baseline: sft, unlike, drl, rrhf, eso, dpo");
+          "arms by their method, the first is the baseline: sft, unlike, drl, rrhf, eso, dpo, slic");
   set.add("arm", f.arms, "an arm, \"NAME: FLAGS\" with any flags of train; repeatable")
       ->delimiter('\0')
       ->expected(1)
