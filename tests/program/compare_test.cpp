@@ -242,6 +242,8 @@ TEST_CASE("compare refuses arms that it cannot train and writes nothing") {
   c.refuse({"--arm", "a: --method sft --epochs 0"}, {"--epochs"});
   c.refuse({"--arm", "a: --method sft stray"}, {"--arm", "stray"});
   c.refuse({"--arm", "a:"}, {"--method"});
+  c.refuse({"--arm", "a: --help"}, {"--arm: a:", "--help"});
+  c.refuse({"--arm", "a: --method sft -h"}, {"--arm: a:", "--help"});
   c.refuse({"--arm", "a: --method sft --seed 3"}, {"--arm", "--seed"});
   c.refuse({"--arm", "a: --method sft --output x"}, {"--arm", "--output"});
   c.refuse({"--arm", "a: --method sft --training-seeds 2"}, {"--arm", "--training-seeds"});
@@ -275,14 +277,34 @@ TEST_CASE("compare refuses data and folders that it cannot use before it trains"
 TEST_CASE("a signal ends compare with 128 + n") {
   const Comparisons c;
   Running running(c.arguments(Runs::active() + Words{"--methods", "sft,eso", "--epochs", "1000000"}));
-  c.refuse({"--arm", "a: --help"}, {"--arm: a:", "--help"});
-  c.refuse({"--arm", "a: --method sft -h"}, {"--arm: a:", "--help"});
   running.wait_for_lines(fs::path(c.output) / "sft" / "seed-0" / "metrics.jsonl", 3);
   running.signal(SIGTERM);
   const Finished f = running.finish();
   CHECK(f.code == 128 + SIGTERM);
   CHECK(f.out.empty());
   CHECK(lines_with(f.err, "eso: error") == 0);
+  CHECK(lines_with(f.err, "--resume") == 0);
+  CHECK(lines_with(f.err, "stopped after step") == 1);
+  CHECK(lines_with(f.err, "a comparison cannot be resumed: begin it anew") == 1);
+}
+
+TEST_CASE("an arm whose runs end before its method begins is marked wherever its figures stand") {
+  const Comparisons c;
+  const Finished f =
+      c.call({"--methods", "sft,eso", "--arm", "all: --method eso --active-epochs all", "--max-steps", "4"});
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  CHECK(rows(f.out, "eso (never on)") == 1);
+  CHECK(lines_with(f.out, "(never on)") == 1);
+  CHECK(lines_with(f.out, "never on: the runs of the arm ended before its method began.") == 1);
+  const Json result = c.result();
+  const Json& methods = result.at("methods");
+  CHECK(methods.at("eso").at("never_on") == true);
+  CHECK(methods.at("sft").at("never_on") == false);
+  CHECK(methods.at("all").at("never_on") == false);
+  const std::string page = read_file(fs::path(c.output) / "report.html");
+  CHECK(page.find("<b>eso</b> ended before its method began") != std::string::npos);
+  CHECK(page.find("<b>all</b> ended before") == std::string::npos);
 }
 
 TEST_CASE("report.html asks nothing of the network, and eso report rebuilds the same bytes") {
