@@ -1,6 +1,6 @@
 """Compares eso with transformers, TRL, tokenizers and rouge_score on the same work, and prints a table of ratios.
 
-The two sides take turns; a figure is the median of its runs. Both use two threads and float32. Before anything is
+The two sides take turns; a figure is the median of its runs. Both use two threads, and float32 where nothing else is said. Before anything is
 timed the numbers of both sides are compared. Peaks of the machine are measured in the same run.
 """
 
@@ -55,8 +55,9 @@ def agree(what, a, b, tolerance):
         sys.exit(f"{what}: eso has {a}, the peer {b}")
 
 
-def training(eso, folder, machine, count):
-    model = peers.load_transformers(folder)
+def training(eso, folder, machine, count, dtype="float32", name="", bars=((1.4, 0.6), (1.4, 0.6))):
+    model = peers.load_transformers(folder, dtype)
+    exact = dtype == "float32"
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
 
     def step(tokens):
@@ -67,22 +68,24 @@ def training(eso, folder, machine, count):
         optimizer.step()
         return loss.item()
 
-    for length, runs in ((64, count), (512, max(2, count // 2))):
+    for length, runs, (wanted, wanted_peak) in ((64, count, bars[0]), (512, max(2, count // 2), bars[1])):
         tokens = random_tokens(4, length + 1, length)
         tensor = torch.tensor(tokens)
         if length == 64:
             ours = eso("train_step", tokens=tokens, norm=True)
-            agree("loss", ours["loss"], step(tensor), 1e-5)
+            agree("loss", ours["loss"], step(tensor), 1e-5 if exact else 2e-2)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item()
-            agree("norm of the gradient", ours["norm"], norm, 1e-3)
+            agree("norm of the gradient", ours["norm"], norm, 1e-3 if exact else 0.1)
         ours, theirs = turns(runs, lambda: eso("train_step", tokens=tokens)["seconds"],
                              lambda: seconds(lambda: step(tensor)))
         peak = peers.step_operations(4, length) / ours / machine["multiply_adds"]
-        row(f"training step, B4 T{length}", "tokens/s", f"{4 * length / ours:.0f}", f"{4 * length / theirs:.0f}",
-            f"{theirs / ours:.2f}x, {peak:.2f} of peak", "1.4x, 0.60 of peak", theirs / ours >= 1.4 and peak >= 0.6)
+        row(f"{name}training step, B4 T{length}", "tokens/s", f"{4 * length / ours:.0f}", f"{4 * length / theirs:.0f}",
+            f"{theirs / ours:.2f}x" + (f", {peak:.2f} of peak" if exact else ""),
+            f"{wanted}x" + (f", {wanted_peak:.2f} of peak" if wanted_peak else ""),
+            theirs / ours >= wanted and peak >= wanted_peak)
 
 
-def generation(eso, folder, machine, count):
+def generation(eso, folder, machine, count, name="", cases=((16, 1, 128, 2), (4, 4, 128, 4), (1, 1, 64, 3))):
     model = peers.load_transformers(folder).eval()
 
     def generate(prompts, samples, new, **settings):
@@ -95,7 +98,7 @@ def generation(eso, folder, machine, count):
     ours = eso("generate", prompts=prompts, samples=1, new_tokens=8, temperature=0)["tokens"]
     if ours != generate(prompts, 1, 8, do_sample=False)[:, 32:].tolist():
         sys.exit("greedy generation: the tokens differ")
-    for number, samples, length, wanted in ((16, 1, 128, 2), (4, 4, 128, 4), (1, 1, 64, 3)):
+    for number, samples, length, wanted in cases:
         prompts = random_tokens(number, length, number)
         ours, theirs = turns(
             count, lambda: eso("generate", prompts=prompts, samples=samples, new_tokens=64, temperature=1)["seconds"],
@@ -103,12 +106,12 @@ def generation(eso, folder, machine, count):
         total, bytes_read = 64 * number * samples, 4 * 64 * (124439808 - 1024 * 768)
         ratio, fraction = theirs / ours, bytes_read / ours / machine["read"]
         held = ratio >= wanted or (number == 1 and fraction >= 0.75)
-        row(f"generation, {number} prompts of {length}, {samples} each, 64 tokens", "tokens/s", f"{total / ours:.0f}",
+        row(f"{name}generation, {number} prompts of {length}, {samples} each, 64 tokens", "tokens/s", f"{total / ours:.0f}",
             f"{total / theirs:.0f}", f"{ratio:.2f}x" + (f", {fraction:.2f} of read" if number == 1 else ""),
             f"{wanted}x" + (" or 0.75 of read" if number == 1 else ""), held)
 
 
-def eso_step(eso, folder, machine, count):
+def eso_step(eso, folder, machine, count, dtype="float32", name="", wanted=4):
     import datasets
     from rouge_score import rouge_scorer
     from transformers import AutoTokenizer, TrainerCallback
@@ -141,13 +144,13 @@ def eso_step(eso, folder, machine, count):
         temperature=1.0, beta=0.0, use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=count + 1,
         report_to=[], save_strategy="no", disable_tqdm=True, logging_strategy="no", learning_rate=1e-6)
     trainer = RLOOTrainer(
-        model=peers.load_transformers(folder), processing_class=tokenizer, args=config,
+        model=peers.load_transformers(folder, dtype), processing_class=tokenizer, args=config,
         reward_funcs=lambda completions, **_: [scorer.score(reference, c)["rougeL"].fmeasure for c in completions],
         train_dataset=datasets.Dataset.from_dict({"prompt": texts}), callbacks=[Clock()])
     trainer.train()
     theirs, mine = statistics.median(times[1:]), statistics.median(ours[1:])
-    row("ESO step, 2 prompts of 256, 4 responses of 64, against RLOOTrainer", "s", f"{mine:.1f}", f"{theirs:.1f}",
-        f"{theirs / mine:.1f}x", "4x", theirs / mine >= 4)
+    row(f"{name}ESO step, 2 prompts of 256, 4 responses of 64, against RLOOTrainer", "s", f"{mine:.1f}", f"{theirs:.1f}",
+        f"{theirs / mine:.1f}x", f"{wanted}x", theirs / mine >= wanted)
 
 
 def memory(name):
@@ -287,7 +290,20 @@ def program(eso, folder, machine, count):
         mine <= 6 and size <= 700)
 
 
-CASES = [program, rouge, tokenizer, sampling, adamw, head, shared_prompt, generation, training, eso_step]
+def torch_backend(eso, folder, machine, count):
+    """The LibTorch adapter on the same work, in both precisions."""
+    for dtype in ("float32", "bfloat16"):
+        name = f"torch, {dtype}: "
+        ours = Eso(folder, "torch_peer", dtype)
+        if dtype == "float32":
+            generation(ours, folder, machine, count, name, ((16, 1, 128, 1.5), (4, 4, 128, 3)))
+        training(ours, folder, machine, count, dtype, name, ((1.0, 0), (1.0, 0)))
+        eso_step(ours, folder, machine, count, dtype, name, 3)
+        ours.close()
+
+
+CASES = [program, rouge, tokenizer, sampling, adamw, head, shared_prompt, generation, training, eso_step,
+         torch_backend]
 
 
 def main():

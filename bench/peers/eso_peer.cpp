@@ -2,7 +2,6 @@
 // The side of eso in bench/peers: answers requests, a line of JSON each, with a line of JSON. What is
 // measured runs only while a request is being answered, so that another program may take turns with this one.
 
-#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -12,10 +11,9 @@
 
 #include "eso/eso.hpp"
 #include "machine.hpp"
+#include "model_cases.hpp"
 
 namespace {
-
-using nlohmann::json;
 
 /// The model that the requests are about, and what trains it.
 struct Peer {
@@ -28,13 +26,8 @@ struct Peer {
     eso::require(model != nullptr, "eso_peer", "no model was loaded");
     return *model;
   }
+  eso::AdamW step_optimizer() const { return {.weight_decay = 0, .threads = threads.get()}; }
 };
-
-double seconds_of(const auto& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 /// Memory of this process, bytes: `VmRSS` now or `VmHWM`, the most since `forget_peak`.
 double memory(const std::string& name) {
@@ -53,84 +46,6 @@ json load(Peer& peer, const json& request) {
   peer.bpe = std::make_unique<eso::ByteLevelBpe>(eso::ByteLevelBpe::load(folder));
   peer.optimizer = {.weight_decay = 0.01, .threads = peer.threads.get()};
   return json::object();
-}
-
-/// Prompts of `prompt` tokens, each with the rest of its row of `tokens` as target.
-eso::Batch batch_of(const json& tokens, std::size_t prompt) {
-  eso::Batch batch;
-  for (const json& row : tokens) {
-    const auto ids = row.get<eso::Tokens>();
-    const auto cut = ids.begin() + static_cast<std::ptrdiff_t>(prompt);
-    eso::Response response;
-    response.prompt = batch.prompt_count();
-    response.kind = eso::Kind::target;
-    response.tokens.assign(cut, ids.end());
-    batch.prompts.push_back({{ids.begin(), cut}, batch.prompt_count()});
-    batch.responses.push_back(std::move(response));
-  }
-  return batch;
-}
-
-/// One step of causal language modelling: forward, backward, AdamW. Gives loss, norm of the gradient,
-/// seconds.
-json train_step(Peer& peer, const json& request) {
-  eso::Decoder<float>& model = peer.get();
-  const eso::Batch batch = batch_of(request.at("tokens"), 1);
-  const eso::SftLoss loss{.reduction = eso::SftReduction::token_mean};
-  double value = 0, norm = 0;
-  const double seconds = seconds_of([&] {
-    eso::ParameterList<float> parameters = model.parameters();
-    eso::zero_gradients(parameters);
-    const eso::LossResult result = loss(batch, model.log_probs(batch), eso::Totals::of(batch));
-    model.backward(result.d_logp);
-    value = result.value;
-    if (request.value("norm", false)) norm = eso::global_norm(parameters);
-    peer.optimizer.update(parameters, 1e-4, 1);
-  });
-  return {{"seconds", seconds}, {"loss", value}, {"norm", norm}};
-}
-
-/// `samples` sampled responses of `new_tokens` to each of the prompts.
-json generate(Peer& peer, const json& request) {
-  eso::Decoder<float>& model = peer.get();
-  std::vector<eso::Prompt> prompts;
-  for (const json& row : request.at("prompts")) {
-    prompts.push_back({row.get<eso::Tokens>(), static_cast<eso::Index>(prompts.size())});
-  }
-  eso::Temperatures sampler(
-      std::vector<double>(request.at("samples").get<std::size_t>(), request.at("temperature").get<double>()));
-  sampler.max_tokens = request.at("new_tokens");
-  std::vector<eso::Response> responses;
-  const double seconds = seconds_of([&] { responses = sampler(model, prompts, {.seed = 1}); });
-  json tokens = json::array();
-  for (const eso::Response& response : responses) tokens.push_back(response.tokens);
-  return {{"seconds", seconds}, {"tokens", std::move(tokens)}};
-}
-
-/// A step of ESO: samples, ROUGE-L rewards, forward, backward, clipping, AdamW.
-json eso_step(Peer& peer, const json& request) {
-  eso::Decoder<float>& model = peer.get();
-  std::vector<eso::Example> examples;
-  for (const json& row : request.at("prompts")) {
-    eso::Example& example = examples.emplace_back();
-    example.prompt = row.get<eso::Tokens>();
-    example.reference = request.at("reference");
-    example.target = peer.bpe->encode(example.reference);
-    example.number = static_cast<eso::Index>(examples.size());
-  }
-  eso::Temperatures sampler(std::vector<double>(request.at("samples").get<std::size_t>(), 1.0));
-  sampler.max_tokens = request.at("new_tokens");
-  const eso::RougeReward<eso::ByteLevelBpe> reward{.tokenizer = peer.bpe.get()};
-  eso::Trainer trainer{model, sampler, reward, eso::EsoLoss{},
-                       eso::AdamW{.weight_decay = 0, .threads = peer.threads.get()}};
-  trainer.epochs = 1, trainer.batch_size = static_cast<eso::Index>(examples.size());
-  trainer.active_epochs = eso::ActiveEpochs::all();
-  trainer.schedule = {.peak = 1e-6};
-  for (const eso::Step& step : trainer.run(examples)) {
-    return {{"seconds", step.times.total},     {"sample", step.times.sample}, {"forward", step.times.forward},
-            {"backward", step.times.backward}, {"update", step.times.update}, {"reward", step.reward}};
-  }
-  return {};
 }
 
 /// Two steps' time over the same responses: prompts shared by `samples` responses, and each with a prompt of
@@ -246,12 +161,16 @@ json machine(Peer& peer, const json&) {
 }  // namespace
 
 int main() {
-  const std::map<std::string, json (*)(Peer&, const json&)> known{
-      {"load", load},         {"train_step", train_step},
-      {"generate", generate}, {"eso_step", eso_step},
-      {"head", head},         {"shared_prompt", shared_prompt},
-      {"sampling", sampling}, {"adamw", adamw},
-      {"tokenize", tokenize}, {"machine", machine}};
+  const std::map<std::string, json (*)(Peer&, const json&)> known{{"load", load},
+                                                                  {"train_step", train_step<Peer>},
+                                                                  {"generate", generate<Peer>},
+                                                                  {"eso_step", eso_step<Peer>},
+                                                                  {"head", head},
+                                                                  {"shared_prompt", shared_prompt},
+                                                                  {"sampling", sampling},
+                                                                  {"adamw", adamw},
+                                                                  {"tokenize", tokenize},
+                                                                  {"machine", machine}};
   Peer peer;
   for (std::string line; std::getline(std::cin, line);) {
     try {

@@ -15,11 +15,11 @@ VOCABULARY, LAYERS, WIDTH = 50257, 12, 768
 
 
 class Eso:
-    """A running eso_peer: answers a request, a dictionary, with a dictionary."""
+    """A running eso_peer, or torch_peer: answers a request, a dictionary, with a dictionary."""
 
-    def __init__(self, model):
-        self.process = subprocess.Popen(
-            [ROOT / "build/release/bench/peers/eso_peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, model, program="eso_peer", *arguments):
+        self.process = subprocess.Popen([ROOT / "build/release/bench/peers" / program, *arguments],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self("load", model=str(model))
 
     def __call__(self, request, **fields):
@@ -82,9 +82,9 @@ def make_model(folder):
     assert len(fast) == VOCABULARY, len(fast)
 
 
-def load_transformers(folder):
+def load_transformers(folder, dtype="float32"):
     torch.set_num_threads(2)
-    return transformers.GPT2LMHeadModel.from_pretrained(folder, attn_implementation="sdpa", dtype=torch.float32)
+    return transformers.GPT2LMHeadModel.from_pretrained(folder, attn_implementation="sdpa", dtype=getattr(torch, dtype))
 
 
 def step_operations(rows, length):

@@ -75,6 +75,7 @@ struct RunState {
   RunDirectory& directory;
   TrainResult& result;
   const AnyRanks& ranks;
+  eso::Threads& threads;
 };
 
 void write_records(const RunState& run, const eso::Step& step) {
@@ -268,6 +269,7 @@ std::int64_t run_method(const RunState& run, AnyModel& model, AnyOptimizer optim
   }
   eso::Temperatures sampler = method_sampler(run.method, f);
   if (run.ranks.size() == 1) sampler.between = check_signals;
+  sampler.threads = &run.threads;
   const eso::RougeReward<eso::ByteLevelBpe> reward{&run.tokenizer, *eso::rouge_variant(f.reward)};
   return run_trainer(run, model,
                      eso::Trainer(model, eso::DataParallelSampler{std::move(sampler), run.ranks}, reward,
@@ -322,7 +324,8 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
   TrainResult result;
-  const RunState run{f, method, hooks, model, tokenizer, examples, reference, directory, result, ranks};
+  const RunState run{f,         method,    hooks,  model, tokenizer, examples,
+                     reference, directory, result, ranks, *threads};
   result.steps = run_method(run, model,
                             model.optimizer({.adam = f.optimizer == "adamw",
                                              .beta1 = f.adam_beta1,

@@ -90,14 +90,19 @@ struct TrainResult {
   bool never_on = false;           ///< the run ends before its method begins
 };
 
-/// Checks the flags that can be checked without a model. \throws eso::Error (input) naming the flag.
-void check_train_flags(const TrainFlags& flags);
+/// Checks the flags that can be checked without a model; for a plan `--data` and `--output` may be missing.
+/// \throws eso::Error (input) naming the flag.
+void check_train_flags(const TrainFlags& flags, bool plan = false);
 
 /// The rate that `--dropout` gives; nothing for `config`. \throws eso::Error (input) naming the flag.
 std::optional<double> dropout_rate(const TrainFlags& flags);
 
 /// The flags as the `config.toml` of a run directory, with absolute paths and the number of threads.
 std::string config_of(TrainFlags flags);
+
+/// Prints memory and work of the run that the flags ask for: JSON on standard output, a table on standard
+/// error. Of the model it reads config.json alone.
+void print_plan(TrainFlags flags);
 
 /// Trains into the new or empty directory `flags.output`.
 TrainResult train(const TrainFlags& flags, const TrainHooks& hooks = {});

@@ -14,18 +14,24 @@ Command add_train(CLI::App& app) {
   struct State {
     TrainFlags flags;
     std::string resumed;
+    bool plan = false;
     std::unique_ptr<FlagSet> set;
   };
   auto state = std::make_shared<State>();
   state->set = std::make_unique<FlagSet>(*command);
   add_train_flags(*state->set, state->flags);
   command->add_option("--resume", state->resumed, "run directory to go on with; takes no other flag");
+  command->add_flag(
+      "--plan", state->plan,
+      "print memory and work of the run from config.json alone, without loading weights or data, and "
+      "end; --data, --format and --output may be missing");
   return [state, command] {
     catch_signals();
     if (command->count("--resume") == 0) {
       state->set->read_config();
       apply_preset(state->flags, *state->set);
       advise_unread_flags(*state->set, {state->flags.method});
+      if (state->plan) return print_plan(state->flags);
       train(state->flags);
       return;
     }

@@ -151,7 +151,7 @@ std::optional<double> dropout_rate(const TrainFlags& f) {
   throw eso::input_error("--dropout", "is no rate", f.dropout, "a number of at least 0, below 1, or config");
 }
 
-void check_train_flags(const TrainFlags& f) {
+void check_train_flags(const TrainFlags& f, bool plan) {
   check_names(f);
   check_numbers(f);
   dropout_rate(f);
@@ -162,6 +162,7 @@ void check_train_flags(const TrainFlags& f) {
   }
   check_method_flags(f);
   if (f.model.empty()) throw eso::input_error("--model", "is required");
+  if (plan) return;
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   for (const std::string& file : f.data) {
     if (file.empty()) throw eso::input_error("--data", "is empty");

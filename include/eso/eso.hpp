@@ -71,6 +71,7 @@
 #include "eso/model/opt.hpp"
 #include "eso/model/packed_matrix.hpp"
 #include "eso/model/packing.hpp"
+#include "eso/model/plan.hpp"
 #include "eso/model/product.hpp"
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_header.hpp"

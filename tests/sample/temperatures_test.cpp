@@ -9,6 +9,7 @@
 
 #include "eso/testing/sampler_laws.hpp"
 #include "eso/testing/tabular.hpp"
+#include "eso/threads.hpp"
 
 namespace {
 
@@ -100,6 +101,24 @@ TEST_CASE("the first token is drawn with the number 0 of the response's stream")
     const std::vector<double> row(logits.data() + r.prompt * logits.cols(),
                                   logits.data() + (r.prompt + 1) * logits.cols());
     CHECK(r.tokens[0] == distribution.draw(row.data(), logits.cols(), eso::uniform01(stream, 0)).token);
+  }
+}
+
+TEST_CASE("draws that threads share are those of one") {
+  const eso::testing::TabularModel model(11, 30, 3);
+  eso::Temperatures sampler{0.5, 1, 0, 2, 1};
+  sampler.greedy = true, sampler.top_k = 7, sampler.top_p = 0.95;
+  const auto alone = sample(sampler, model, prompts());
+  for (const int count : {2, 5}) {
+    eso::Threads threads(count);
+    sampler.threads = &threads;
+    const auto shared = sample(sampler, model, prompts());
+    REQUIRE(shared.size() == alone.size());
+    for (std::size_t n = 0; n < alone.size(); ++n) {
+      CHECK(shared[n].tokens == alone[n].tokens);
+      CHECK(shared[n].logp == alone[n].logp);
+      CHECK(shared[n].entropy == alone[n].entropy);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <initializer_list>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "eso/concepts.hpp"
 #include "eso/random.hpp"
 #include "eso/sample/distribution.hpp"
+#include "eso/threads.hpp"
 
 namespace eso {
 
@@ -29,6 +31,7 @@ struct Temperatures {
   double top_p = 1;                               ///< 1: off
   bool greedy = false;  ///< also the greedy response of each prompt, as `Kind::greedy`: the baseline of DRL
   std::function<void()> between = {};  ///< called before each token, if given: may throw to abandon the work
+  Threads* threads = nullptr;  ///< share the draws of a token; the result does not depend on their number
 
   Temperatures() = default;
   Temperatures(std::initializer_list<double> temperatures) : values(temperatures) {}
@@ -41,9 +44,6 @@ struct Temperatures {
     if (responses.empty()) return responses;
     auto decoding = generator.decode(prompts);
     using Scalar = std::remove_cvref_t<decltype(*decoding.logits().data())>;
-    Distribution<Scalar> distribution;
-    distribution.top_k = top_k;
-    distribution.top_p = top_p;
     std::vector<std::size_t> live;  // which response a live row is to become
     std::vector<Index> rows;        // and which row of the decoding it reads
     for (std::size_t n = 0; n < responses.size(); ++n) {
@@ -59,18 +59,25 @@ struct Temperatures {
     }
     std::vector<Index> parents;
     Tokens next;
+    std::vector<Draw> draws;
+    std::vector<Distribution<Scalar>> distributions = distributions_for<Scalar>();
     while (true) {
       if (between) between();
       parents.clear(), next.clear();
       std::vector<std::size_t> still;
+      const auto& logits = decoding.logits();
+      draws.resize(live.size());
+      for_each_row(live.size(), distributions, [&](std::size_t i, Distribution<Scalar>& distribution) {
+        const Response& response = responses[live[i]];
+        const auto& prompt = prompts[static_cast<std::size_t>(response.prompt)];
+        distribution.temperature = response.temperature;
+        draws[i] = distribution.draw(logits.data() + rows[i] * logits.cols(), logits.cols(),
+                                     uniform01(stream(seed, prompt, response), response.tokens.size()));
+      });
       for (std::size_t i = 0; i < live.size(); ++i) {
         Response& response = responses[live[i]];
         const auto& prompt = prompts[static_cast<std::size_t>(response.prompt)];
-        distribution.temperature = response.temperature;
-        const auto& logits = decoding.logits();
-        append(response,
-               distribution.draw(logits.data() + rows[i] * logits.cols(), logits.cols(),
-                                 uniform01(stream(seed, prompt, response), response.tokens.size())));
+        append(response, draws[i]);
         response.finished = response.tokens.back() == generator.end_of_sequence();
         const auto length = static_cast<Index>(response.tokens.size());
         const bool full = static_cast<Index>(prompt.tokens.size()) + length >= generator.context_length();
@@ -88,6 +95,28 @@ struct Temperatures {
   }
 
  private:
+  /// One for each thread: they have room of their own.
+  template <class Scalar>
+  std::vector<Distribution<Scalar>> distributions_for() const {
+    Distribution<Scalar> distribution;
+    distribution.top_k = top_k;
+    distribution.top_p = top_p;
+    return std::vector<Distribution<Scalar>>(threads ? static_cast<std::size_t>(threads->count()) : 1,
+                                             distribution);
+  }
+
+  template <class Scalar, class Draw>
+  void for_each_row(std::size_t count, std::vector<Distribution<Scalar>>& distributions,
+                    const Draw& draw) const {
+    const std::size_t parts = std::min(count, distributions.size());
+    const auto run = [&](Index part) {
+      for (auto i = static_cast<std::size_t>(part); i < count; i += parts)
+        draw(i, distributions[static_cast<std::size_t>(part)]);
+    };
+    if (threads) return threads->for_each(static_cast<Index>(parts), run);
+    run(0);
+  }
+
   void check_settings() const {
     for (const double temperature : values) {
       require(temperature >= 0 && temperature < std::numeric_limits<double>::infinity(), "Temperatures",

@@ -58,8 +58,9 @@ inline at::Tensor affine(const at::Tensor& x, const at::Tensor& w, const at::Ten
     y = product(x.detach(), w.detach(), bias.defined() ? bias.detach() : bias);
   }
   const auto node = std::shared_ptr<Node>(new Node, ::torch::autograd::deleteNode);
-  node->x = x.detach();
-  node->w = w.detach();
+  // What is frozen needs no gradient, and its product nothing kept for one.
+  if (w.requires_grad()) node->x = x.detach();
+  if (x.requires_grad()) node->w = w.detach();
   return join_graph(std::move(y), node, {x, w, bias});
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// torch_peer float32|bfloat16: the side of eso::torch in bench/peers, on the CPU; see eso_peer.cpp.
+
+#include <ATen/Parallel.h>
+
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "eso/torch/torch.hpp"
+#include "model_cases.hpp"
+
+namespace {
+
+struct TorchPeer {
+  eso::torch::DecoderOptions options;
+  std::unique_ptr<eso::torch::Decoder> model;
+  std::unique_ptr<eso::ByteLevelBpe> bpe;
+  eso::torch::AdamW optimizer;
+
+  eso::torch::Decoder& get() {
+    eso::require(model != nullptr, "torch_peer", "no model was loaded");
+    return *model;
+  }
+  eso::torch::AdamW step_optimizer() const { return {.weight_decay = 0}; }
+};
+
+json load(TorchPeer& peer, const json& request) {
+  const std::filesystem::path folder = request.at("model").get<std::string>();
+  peer.model = std::make_unique<eso::torch::Decoder>(eso::torch::load_model(folder, peer.options).decoder);
+  peer.bpe = std::make_unique<eso::ByteLevelBpe>(eso::ByteLevelBpe::load(folder));
+  peer.optimizer = {.weight_decay = 0.01};
+  return json::object();
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  at::set_num_threads(2);
+  TorchPeer peer;
+  peer.options.precision = eso::torch::precision_named(argv[1]);
+  const std::map<std::string, json (*)(TorchPeer&, const json&)> known{{"load", load},
+                                                                       {"train_step", train_step<TorchPeer>},
+                                                                       {"generate", generate<TorchPeer>},
+                                                                       {"eso_step", eso_step<TorchPeer>}};
+  for (std::string line; std::getline(std::cin, line);) {
+    try {
+      const json request = json::parse(line);
+      std::cout << known.at(request.at("do").get<std::string>())(peer, request).dump() << std::endl;
+    } catch (const std::exception& error) {
+      std::cout << json{{"error", error.what()}}.dump() << std::endl;
+    }
+  }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#include "torch_models.hpp"
+
+#include <malloc.h>
+
+#include "eso/model/plan.hpp"
+
+namespace {
+
+/// Bytes that the heap has given out, those of tensors on the CPU with them.
+double in_use() {
+  const struct mallinfo2 info = ::mallinfo2();
+  return static_cast<double>(info.uordblks + info.hblkhd);
+}
+
+/// One of each kind, so large that what is not tensors does not count.
+std::vector<eso::Architecture> architectures() {
+  std::vector<eso::Architecture> all{gpt2(), opt(), opt_before(), neox()};
+  for (eso::Architecture& a : all) {
+    const bool projects = a.projects();
+    a.family = a.positions == eso::Positions::rotary   ? eso::Family::gpt_neox
+               : a.activation == eso::Activation::relu ? eso::Family::opt
+                                                       : eso::Family::gpt2;
+    a.width = 64, a.inner = 256, a.heads = 4, a.layers = 4, a.vocabulary = 500, a.context = 160;
+    a.embedding_width = projects ? 32 : 64;
+  }
+  return all;
+}
+
+eso::Batch batch_of(const eso::PlanSettings& s) {
+  eso::Batch batch;
+  for (eso::Index p = 0; p < s.batch; ++p) {
+    batch.prompts.push_back({eso::Tokens(static_cast<std::size_t>(s.prompt_tokens), 3), p});
+    for (eso::Index n = 0; n < s.given + s.samples; ++n) {
+      eso::Response response;
+      response.prompt = p;
+      response.tokens.assign(static_cast<std::size_t>(s.response_tokens), 7);
+      batch.responses.push_back(std::move(response));
+    }
+  }
+  return batch;
+}
+
+}  // namespace
+
+#ifndef __SANITIZE_ADDRESS__
+TEST_CASE("torch: what a plan says of weights, activations and gradients is what the decoder takes") {
+  if (test_device().is_cuda()) return;  // the heap is another there
+  for (const eso::Architecture& a : architectures()) {
+    for (const bool rounded : {false, true}) {
+      for (const bool again : {false, true}) {
+        for (const eso::Index rank : {0, 4}) {
+          INFO("positions " << int(a.positions) << ", activation " << int(a.activation) << ", rounded "
+                            << rounded << ", again " << again << ", rank " << rank);
+          eso::PlanSettings s;
+          s.backend = eso::PlanBackend::torch;
+          s.bfloat16 = rounded;
+          s.checkpoint_activations = again;
+          s.batch = 4;
+          s.prompt_tokens = 100;
+          s.response_tokens = 40;
+          s.samples = 2;
+          eso::torch::DecoderOptions options =
+              test_options(rounded ? eso::torch::Precision::bfloat16 : eso::torch::Precision::float32);
+          options.checkpoint_activations = again;
+          if (rank > 0) {
+            options.lora.rank = s.adapter_rank = rank;
+            for (const eso::torch::LoraModule& module : adapted_modules(a, options.lora))
+              s.adapters.push_back({eso::Role::qkv_weight, module.outputs});
+          }
+          const eso::Plan plan = eso::plan(a, s);
+          const eso::Batch batch = batch_of(s);
+          const double start = in_use();
+          eso::torch::Decoder model = eso::torch::random_model(a, 1, options);
+          const double loaded = in_use();
+          CHECK(loaded - start == Approx(plan.head.weights).epsilon(0.03));
+          const eso::LogProbs logp = model.log_probs(batch);
+          const eso::PlanMemory& m = plan.head;
+          const double logits = 4 * plan.head_rows * static_cast<double>(a.vocabulary);  // one chunk, kept
+          CHECK(in_use() - loaded == Approx(m.activations + m.copies + logits).epsilon(0.05));
+          model.backward(logp);
+          CHECK(in_use() - loaded == Approx(plan.update.gradients).epsilon(0.1).margin(2e5));
+        }
+      }
+    }
+  }
+}
+#endif
