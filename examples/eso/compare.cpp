@@ -38,6 +38,9 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
   add_train_flags(set, arm.flags);
   try {
     app.parse(differs, false);
+  } catch (const CLI::Success&) {
+    throw eso::input_error("--arm",
+                           fmt::format("{}: --help asks for no arm; eso train --help lists the flags", name));
   } catch (const CLI::ParseError& error) {
     throw eso::input_error("--arm", fmt::format("{}: {}", name, what_is_wrong(error, app, "eso train")));
   }
@@ -47,12 +50,10 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
     }
   }
   set.read_config();
-  for (const auto& [flag, value] : preset_values(arm.flags.preset)) {
-    const std::string preset_flag(flag);
-    if (!set.given(preset_flag) && !given.given(preset_flag)) set.set(preset_flag, std::string(value));
-  }
+  apply_preset(arm.flags, set, &given);
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
+  advise_unread_flags(set, {arm.flags.method}, "--arm " + name + ": ");
   return arm;
 }
 
@@ -126,6 +127,9 @@ std::vector<ComparedArm> arms_of(const CompareFlags& flags, const FlagSet& given
     if (arm.flags.method == "pretrain")
       throw eso::input_error("--arm", "pretrain cannot be compared", arm.name);
   }
+  std::set<std::string> methods;
+  for (const ComparedArm& arm : arms) methods.insert(arm.flags.method);
+  advise_unread_flags(given, {methods.begin(), methods.end()});
   return arms;
 }
 
@@ -146,22 +150,24 @@ std::int64_t ArmTrainer::shared_epochs(const std::string& key, std::uint64_t see
   return arms > 1 ? epochs : 0;
 }
 
-double ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::string& title) {
+TrainResult ArmTrainer::train(const ComparedArm& arm, std::uint64_t seed, const std::string& title) {
   TrainFlags flags = arm.flags;
   flags.seed = seed;
   flags.output = run_of(directory_, arm.name, seed).string();
   flags.keep_checkpoints = 0;
-  TrainHooks hooks{.save_after_epochs = 0, .title = title, .inputs = &inputs_};
-  if (first_active(flags) == 0) return eso_program::train(flags, hooks).seconds;
+  TrainHooks hooks{.save_after_epochs = 0, .title = title, .resumable = false, .inputs = &inputs_};
+  if (first_active(flags) == 0) return eso_program::train(flags, hooks);
   const std::string key = shared_key(flags, seed);
   if (const auto known = shared_.find(key); known != shared_.end()) {
     copy_shared_steps(known->second.run, known->second.step, flags);
-    return known->second.seconds + eso_program::resume(flags.output, hooks).seconds;
+    TrainResult result = eso_program::resume(flags.output, hooks);
+    result.seconds += known->second.seconds;
+    return result;
   }
   hooks.save_after_epochs = shared_epochs(key, seed);
   const TrainResult result = eso_program::train(flags, hooks);
   if (result.saved_step > 0) shared_[key] = {flags.output, result.saved_step, result.saved_seconds};
-  return result.seconds;
+  return result;
 }
 
 }  // namespace eso_program

@@ -50,8 +50,8 @@ class ArmTrainer {
   ArmTrainer(std::filesystem::path directory, std::vector<ComparedArm> arms, RunInputs& inputs)
       : directory_(std::move(directory)), arms_(std::move(arms)), inputs_(inputs) {}
 
-  /// Gives the seconds that the arm takes, shared steps included; what it finds in `inputs` takes none.
-  double train(const ComparedArm& arm, std::uint64_t seed, const std::string& title);
+  /// Gives what the run did, its seconds with those of shared steps; what it finds in `inputs` takes none.
+  TrainResult train(const ComparedArm& arm, std::uint64_t seed, const std::string& title);
 
   static std::filesystem::path run_of(const std::filesystem::path& directory, const std::string& arm,
                                       std::uint64_t seed);

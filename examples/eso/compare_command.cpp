@@ -33,7 +33,8 @@ using Json = nlohmann::ordered_json;
 /// What was found for one arm and training seed.
 struct Evaluated {
   std::vector<EvaluatedTemperature> temperatures, curve;
-  double nll = 0, seconds = 0;
+  double nll = 0;
+  TrainResult trained;
   std::filesystem::path run;
 };
 
@@ -65,6 +66,22 @@ std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
 /// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
 using EvaluationExamples = std::map<std::string, std::vector<eso::Example>>;
 
+/// Another tokenizer or context may leave out other examples, and what is paired must answer the same.
+void check_same_examples(const std::string& arm, const std::vector<eso::Example>& examples,
+                         const std::vector<eso::Example>& expected) {
+  const auto [found, other] =
+      std::mismatch(examples.begin(), examples.end(), expected.begin(), expected.end(),
+                    [](const eso::Example& a, const eso::Example& b) { return a.number == b.number; });
+  if (found == examples.end() && other == expected.end()) return;
+  const auto differs = other == expected.end() || (found != examples.end() && found->number < other->number)
+                           ? found->number
+                           : other->number;
+  throw eso::input_error(
+      "--arm",
+      fmt::format("{}: its model takes other evaluation examples, example {} is the first", arm, differs),
+      fmt::format("{} examples", examples.size()), fmt::format("the {} of the other arms", expected.size()));
+}
+
 /// Reads them and refuses what cannot be evaluated before hours of training.
 EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
   const std::vector<eso::TextExample> texts = evaluation_texts(f);
@@ -77,11 +94,7 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
                    f.evaluation_prompt_overflow},
                   evaluation_files(f).front(), "evaluation: ");
-    const std::size_t expected = all.empty() ? examples.size() : all.begin()->second.size();
-    if (examples.size() != expected) {
-      throw eso::input_error("--arm", fmt::format("{}: its model takes other evaluation examples", arm.name),
-                             fmt::format("{}", examples.size()), fmt::format("{}", expected));
-    }
+    if (!all.empty()) check_same_examples(arm.name, examples, all.begin()->second);
     all.emplace(arm.flags.model, std::move(examples));
   }
   return all;
@@ -134,8 +147,10 @@ Json paired(const CompareFlags& f, const std::vector<Evaluated>& arm,
 
 Json method_record(const ComparedArm& arm, const std::vector<Evaluated>& runs, const CompareFlags& f,
                    std::size_t examples, const std::filesystem::path& directory) {
-  Json record{{"flags", arm.differs},   {"method", arm.flags.method},     {"eval", Json::array()},
-              {"curve", Json::array()}, {"train_seconds", Json::array()}, {"runs", Json::array()}};
+  Json record{
+      {"flags", arm.differs},  {"method", arm.flags.method}, {"never_on", runs.front().trained.never_on},
+      {"eval", Json::array()}, {"curve", Json::array()},     {"train_seconds", Json::array()},
+      {"runs", Json::array()}};
   for (const Evaluated& run : runs) {
     Json results = Json::array(), curve = Json::array();
     for (const EvaluatedTemperature& t : run.temperatures) results.push_back(t.json());
@@ -151,7 +166,7 @@ Json method_record(const ComparedArm& arm, const std::vector<Evaluated>& runs, c
                               {"nll", run.nll},
                               {"results", results}});
     record["curve"].push_back(curve);
-    record["train_seconds"].push_back(run.seconds);
+    record["train_seconds"].push_back(run.trained.seconds);
     record["runs"].push_back(relative);
   }
   return record;
@@ -181,7 +196,8 @@ Json example_records(const std::vector<ComparedArm>& arms, const std::vector<std
 
 /// Loads what a run made and evaluates it.
 Evaluated evaluate_run(const CompareFlags& f, const std::vector<eso::Example>& examples,
-                       const std::filesystem::path& run, double seconds, const std::string& title) {
+                       const std::filesystem::path& run, const TrainResult& trained,
+                       const std::string& title) {
   ModelFolder folder = open_model_folder(f.common, run / "model", make_threads(f.common.threads));
   std::vector<EvaluatedTemperature> results = evaluate(folder.model, folder.needed_tokenizer(), examples,
                                                        {.temperatures = f.temperature,
@@ -194,7 +210,7 @@ Evaluated evaluate_run(const CompareFlags& f, const std::vector<eso::Example>& e
   Evaluated evaluated{.temperatures = {results.begin(), split},
                       .curve = std::move(results),
                       .nll = 0,
-                      .seconds = seconds,
+                      .trained = trained,
                       .run = run};
   std::sort(evaluated.curve.begin(), evaluated.curve.end(),
             [](const auto& a, const auto& b) { return a.temperature > b.temperature; });
@@ -258,9 +274,9 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
     for (std::size_t a = 0; a < arms.size(); ++a) {
       const std::string title = fmt::format("[{}/{} {}] ", ++number, total, arms[a].name);
       say("{}training, seed {}", title, seed);
-      const double seconds = trainer.train(arms[a], seed, title);
+      const TrainResult trained = trainer.train(arms[a], seed, title);
       runs[a].push_back(evaluate_run(f, all_examples.at(arms[a].flags.model),
-                                     ArmTrainer::run_of(directory, arms[a].name, seed), seconds, title));
+                                     ArmTrainer::run_of(directory, arms[a].name, seed), trained, title));
     }
   }
   const std::vector<eso::Example>& examples = all_examples.at(arms.front().flags.model);
@@ -342,7 +358,7 @@ Command add_compare(CLI::App& app) {
   f.common.print_every = 0;
   add_train_flags(set, f.common);
   set.add("methods", f.methods,
-          "arms by their method, the first is the baseline: sft, unlike, drl, rrhf, eso, dpo");
+          "arms by their method, the first is the baseline: sft, unlike, drl, rrhf, eso, dpo, slic");
   set.add("arm", f.arms, "an arm, \"NAME: FLAGS\" with any flags of train; repeatable")
       ->delimiter('\0')
       ->expected(1)
@@ -368,8 +384,14 @@ Command add_compare(CLI::App& app) {
     state->set->read_config();
     check_compare_flags(state->flags);
     const std::vector<ComparedArm> arms = arms_of(state->flags, *state->set);
-    apply_preset(*state->set, state->flags.common.preset);  // for the evaluation; each arm has its own
-    compare(state->flags, arms);
+    apply_preset(state->flags.common, *state->set);  // for the evaluation; each arm has its own
+    try {
+      compare(state->flags, arms);
+    } catch (const Interrupted&) {
+      say("a comparison cannot be resumed: begin it anew, in another directory than {}",
+          state->flags.common.output);
+      throw;
+    }
   };
 }
 

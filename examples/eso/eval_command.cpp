@@ -95,6 +95,30 @@ std::string prediction_lines(const std::vector<EvaluatedTemperature>& results,
   return lines;
 }
 
+/// The results for the eye: a line for each temperature.
+std::string short_table(const nlohmann::ordered_json& report) {
+  std::string table = fmt::format("{:8}  {:>10}  {:>10}  {:>10}  {:>11}  {:>7}  {:>5}\n", "decoding",
+                                  "ROUGE-1", "ROUGE-2", "ROUGE-L", "length", "entropy", "EOS");
+  for (const auto& result : report.at("results")) {
+    const auto mean = [&](const char* name) { return result.at(name).at("mean").template get<double>(); };
+    const auto spread = [&](const char* name, double factor) {
+      const auto& std = result.at(name).at("std");
+      const std::string text = fmt::format("{:.1f}", factor * mean(name));
+      return std.is_null() ? text : text + fmt::format("±{:.1f}", factor * std.template get<double>());
+    };
+    const auto temperature = result.at("temperature").template get<double>();
+    table += fmt::format("{:8}  {:>10}  {:>10}  {:>10}  {:>11}  {:>7.2f}  {:>3.0f} %\n",
+                         temperature == 0 ? "greedy" : fmt::format("T={}", temperature),
+                         spread("rouge1", 100), spread("rouge2", 100), spread("rougeL", 100),
+                         spread("length", 1), mean("entropy"), 100 * mean("eos_rate"));
+  }
+  return table + fmt::format(
+                     "ROUGE F1 x 100 on {} examples, mean ± standard deviation over the seeds; length in "
+                     "tokens; entropy in nats a token; {:.2f} nats a reference token.",
+                     report.at("examples").template get<std::size_t>(),
+                     report.at("nll").template get<double>());
+}
+
 void evaluate_model(EvalFlags& flags) {
   check_flags(flags);
   catch_signals();
@@ -117,6 +141,7 @@ void evaluate_model(EvalFlags& flags) {
   if (!flags.predictions.empty()) eso::write_durably(flags.predictions, prediction_lines(results, examples));
   constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;  // a path may be any bytes
   eso::write_durably(flags.output, report.dump(2, ' ', false, replace) + "\n");
+  say("{}", short_table(report));
 }
 
 }  // namespace

@@ -79,6 +79,15 @@ class FlagSet {
     return false;
   }
 
+  /// The flags that the command line holds.
+  std::vector<std::string> on_command_line() const {
+    std::vector<std::string> names;
+    for (const Flag& flag : flags_) {
+      if (flag.option->count() > 0) names.push_back(flag.name);
+    }
+    return names;
+  }
+
   /// Gives a flag a value that is written as in TOML; it does not count as given.
   void set(const std::string& name, const std::string& value);
 

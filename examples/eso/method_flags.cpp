@@ -4,6 +4,7 @@
 #include "checks.hpp"
 #include "eso/data/formats.hpp"
 #include "methods.hpp"
+#include "program.hpp"
 
 namespace eso_program {
 
@@ -49,6 +50,30 @@ void add_method_flags(FlagSet& set, TrainFlags& f) {
   set.add("slic-weight", f.slic_weight, "weight of its cross-entropy");
 }
 
+bool reads_min_mean_reward(const TrainFlags& f) {
+  return f.eso_batch_reduce == "mean-kept" || f.eso_batch_reduce == "sum-if-any-above";
+}
+
+namespace {
+
+/// A flag that the method's own other flags leave unread.
+void check_unread(const TrainFlags& f) {
+  if (f.method == "eso" && f.eso_min_mean_reward != MethodFlags{}.eso_min_mean_reward &&
+      !reads_min_mean_reward(f)) {
+    throw eso::input_error("--eso-min-mean-reward", "is not read with this --eso-batch-reduce",
+                           f.eso_batch_reduce, "mean-kept, sum-if-any-above");
+  }
+  if (f.method != "dpo") return;
+  if (f.dpo_reference_free && !f.dpo_reference.empty())
+    throw eso::input_error("--dpo-reference", "is not read with --dpo-reference-free", f.dpo_reference);
+  if (f.dpo_loss == "ipo" && f.dpo_label_smoothing != 0) {
+    throw eso::input_error("--dpo-label-smoothing", "is not read with --dpo-loss ipo",
+                           fmt::format("{}", f.dpo_label_smoothing));
+  }
+}
+
+}  // namespace
+
 void check_method_flags(const TrainFlags& f) {
   const Method& method = method_named(f.method);
   one_of("--sft-reduction", f.sft_reduction, {"token-mean", "sequence-sum-prompt-mean", "sequence-mean"});
@@ -84,6 +109,9 @@ void check_method_flags(const TrainFlags& f) {
     throw eso::input_error("--format", fmt::format("has no pairs, which --method {} needs", f.method),
                            f.format, "preference, hh");
   }
+  check_unread(f);
+  if (method.samples && f.temperatures.empty())
+    throw eso::input_error("--temperatures", "must name at least one temperature");
   if (f.method == "eso") {
     const std::size_t least = f.eso_baseline == "leave-one-out" || f.eso_advantage_norm == "std" ? 2 : 1;
     if (f.temperatures.size() < least) {
@@ -91,6 +119,22 @@ void check_method_flags(const TrainFlags& f) {
                              fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
     }
   }
+}
+
+void advise_unread_flags(const FlagSet& set, const std::vector<std::string>& methods,
+                         const std::string& title) {
+  const auto belongs = [](const std::string& flag, std::string_view method) {
+    return flag.starts_with(std::string(method) + "-");
+  };
+  std::string unread;
+  for (const std::string& flag : set.on_command_line()) {
+    bool of_method = false, read = false;
+    for (const Method& method : eso_program::methods()) of_method = of_method || belongs(flag, method.name);
+    for (const std::string& name : methods)
+      read = read || belongs(flag, name) || (belongs(flag, "sft") && !method_named(name).pairs);
+    if (of_method && !read) unread += (unread.empty() ? "--" : ", --") + flag;
+  }
+  if (!unread.empty()) say("{}{}: not read by --method {}", title, unread, fmt::join(methods, ", "));
 }
 
 }  // namespace eso_program

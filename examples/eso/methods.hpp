@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "eso/concepts.hpp"
 #include "eso/sample/temperatures.hpp"
@@ -68,6 +69,11 @@ eso::RecordStyle method_records(const Method& method, const TrainFlags& flags);
 /// The flags of the methods and their checks.
 void add_method_flags(FlagSet& set, TrainFlags& flags);
 void check_method_flags(const TrainFlags& flags);
+/// Whether the reduction of the ESO part over the prompts reads --eso-min-mean-reward.
+bool reads_min_mean_reward(const TrainFlags& flags);
+/// Says in one line, after `title`, which flags of the command line belong to none of these methods.
+void advise_unread_flags(const FlagSet& set, const std::vector<std::string>& methods,
+                         const std::string& title = {});
 /// Gives the flags that only methods beside SFT read their defaults.
 void forget_methods(TrainFlags& flags);
 

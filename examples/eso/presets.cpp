@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "methods.hpp"
+
 namespace eso_program {
 namespace {
 
@@ -47,10 +49,16 @@ std::span<const PresetValue> preset_values(std::string_view preset) {
 
 void check_preset(const std::string& preset) { preset_values(preset); }
 
-void apply_preset(FlagSet& set, const std::string& preset) {
-  for (const auto& [flag, value] : preset_values(preset)) {
-    if (!set.given(std::string(flag))) set.set(std::string(flag), std::string(value));
+void apply_preset(TrainFlags& flags, FlagSet& set, const FlagSet* others) {
+  const auto given = [&](const std::string& flag) {
+    return set.given(flag) || (others && others->given(flag));
+  };
+  for (const auto& [flag, value] : preset_values(flags.preset)) {
+    if (!given(std::string(flag))) set.set(std::string(flag), std::string(value));
   }
+  // The preset's threshold goes with its reduction; beside another that was given nobody asked for it.
+  if (!given("eso-min-mean-reward") && !reads_min_mean_reward(flags))
+    flags.eso_min_mean_reward = MethodFlags{}.eso_min_mean_reward;
 }
 
 }  // namespace eso_program

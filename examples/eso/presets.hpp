@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "flags.hpp"
+#include "train.hpp"
 
 namespace eso_program {
 
@@ -21,7 +22,7 @@ std::span<const PresetValue> preset_values(std::string_view preset);
 /// Refuses a preset that is not there.
 void check_preset(const std::string& preset);
 
-/// Gives the flags that were given nowhere the values of the preset.
-void apply_preset(FlagSet& set, const std::string& preset);
+/// Gives the flags that neither `set`, which writes to `flags`, nor `others` holds the values of the preset.
+void apply_preset(TrainFlags& flags, FlagSet& set, const FlagSet* others = nullptr);
 
 }  // namespace eso_program

@@ -11,6 +11,11 @@ namespace {
 
 const char* const lock_name = ".lock";
 
+/// Whether a counter is a number of steps; it is one too where an older checkpoint lacks it.
+bool counts(const nlohmann::json& counters, const char* name) {
+  return !counters.contains(name) || counters.at(name).is_number_unsigned();
+}
+
 /// The records must be as long as they were when the checkpoint was made: only a person can have cut them.
 void check_records(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
                    const eso::AppendFile& records, const nlohmann::json& bytes) {
@@ -94,7 +99,8 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
       const nlohmann::json &metrics = newest->counters.at("metrics_bytes"),
                            &completions = newest->counters.at("completions_bytes");
       if (!metrics.is_number_unsigned() || !completions.is_number_unsigned() ||
-          !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned())
+          !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned() ||
+          !counts(newest->counters, "left_out") || !counts(newest->counters, "left_out_last"))
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {

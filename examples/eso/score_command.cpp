@@ -122,7 +122,8 @@ Command add_score(CLI::App& app) {
   f.model.add_to(*state->set);
   state->set->add("temperature", f.temperature, "divides the logits");
   state->set->add_switch("no-eos", f.no_eos, "append no end of sequence to responses given as text");
-  state->set->add_switch("head", f.head, "answer {\"score\"} of a model with a score.weight instead");
+  state->set->add_switch("head", f.head,
+                         "answer {\"score\"} of a model with a score.weight instead; not there yet");
   state->set->add("batch-size", f.batch_size, "prompts through the model at once");
   state->set->add("stats", f.stats, "file for times (seconds) and numbers of tokens, JSON");
   return [state] {

@@ -96,6 +96,7 @@ void say_if_never_on(const RunState& run, const Trainer& trainer) {
   for (std::int64_t epoch = 0; epoch < run.flags.epochs && epoch * in_epoch < steps; ++epoch) {
     if (trainer.active_epochs(epoch, run.flags.epochs)) return;
   }
+  run.result.never_on = true;
   say("{}{} is never on: --active-epochs {} of {}, and the run ends after step {} in epoch {}",
       run.hooks.title, run.method.title, run.flags.active_epochs, run.flags.epochs, steps,
       (steps - 1) / in_epoch + 1);
@@ -114,7 +115,10 @@ template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&, data = digest(run.examples)] {
-    const nlohmann::json counters{{"tokens", trainer.tokens_seen}, {"data", data}};
+    const nlohmann::json counters{{"tokens", trainer.tokens_seen},
+                                  {"data", data},
+                                  {"left_out", run.result.left_out},
+                                  {"left_out_last", run.result.left_out_last}};
     const std::vector<eso::TensorView> optimizer =
         trainer.optimizer.state();  // all ranks may have to give theirs
     if (!run.directory.writes()) return;
@@ -125,7 +129,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
   if (run.method.samples) say_if_never_on(run, trainer);
   if (run.ranks.size() == 1) trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
-  std::int64_t saved = -1, recorded = trainer.steps_done, skipped = 0;
+  std::int64_t saved = -1, recorded = trainer.steps_done;
   // After a failure the model stands where the last step left it: worth a checkpoint, if one can be had.
   const auto save_quietly = [&] {
     if (run.ranks.size() > 1) return;  // the others may not be there any more
@@ -139,7 +143,8 @@ void run_steps(const RunState& run, Trainer& trainer) {
       recorded = step.number;
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
-      if (!step.updated) news += fmt::format("  not finite, left out ({} so far)", ++skipped);
+      run.result.left_out_last = step.updated ? 0 : run.result.left_out_last + 1;
+      if (!step.updated) news += fmt::format("  not finite, left out ({} so far)", ++run.result.left_out);
       if (run.flags.print_every > 0 && step.number % run.flags.print_every == 0 &&
           std::isfinite(step.reward)) {
         progress.line(sample_table(step, run.tokenizer));
@@ -160,8 +165,9 @@ void run_steps(const RunState& run, Trainer& trainer) {
     }
   } catch (const Interrupted&) {
     if (saved != trainer.steps_done) save();
-    progress.line(fmt::format("{}stopped after step {}; eso train --resume {} goes on", run.hooks.title,
-                              trainer.steps_done, run.directory.path().string()));
+    progress.line(fmt::format(
+        "{}stopped after step {}{}", run.hooks.title, trainer.steps_done,
+        run.hooks.resumable ? "; eso train --resume " + run.directory.path().string() + " goes on" : ""));
     throw;
   } catch (const eso::Error& error) {
     save_quietly();
@@ -173,6 +179,23 @@ void run_steps(const RunState& run, Trainer& trainer) {
     save_quietly();
     throw;
   }
+}
+
+/// Steps without a finite loss and gradient changed nothing. That there were some is told; a run that ends
+/// with one has no model to show.
+void check_left_out(const RunState& run, std::int64_t steps) {
+  const auto& [left_out, last] = std::pair(run.result.left_out, run.result.left_out_last);
+  if (left_out == 0) return;
+  if (last == 0) {
+    say("{}{} of {} steps left out: their loss or gradient was not finite", run.hooks.title, left_out, steps);
+    return;
+  }
+  throw eso::Error(
+      eso::Fault::system, run.directory.path().string(),
+      last == steps
+          ? std::string("training diverged: no step had a finite loss and gradient")
+          : fmt::format("training diverged: the last {} of {} steps had no finite loss and gradient", last,
+                        steps));
 }
 
 template <class Trainer>
@@ -225,11 +248,14 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     trainer.steps_done = checkpoint->step;
     trainer.tokens_seen = checkpoint->counters.at("tokens").template get<std::int64_t>();
+    run.result.left_out = checkpoint->counters.value("left_out", std::int64_t{0});
+    run.result.left_out_last = checkpoint->counters.value("left_out_last", std::int64_t{0});
     say("{}going on after step {}", run.hooks.title, checkpoint->step);
   } else if (run.directory.resumed()) {
     say("{}there is no checkpoint: from the start", run.hooks.title);
   }
   run_steps(run, trainer);
+  check_left_out(run, trainer.steps_done);
   return trainer.steps_done;
 }
 

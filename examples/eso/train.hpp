@@ -75,6 +75,7 @@ struct TrainHooks {
   std::int64_t save_after_epochs =
       0;                   ///< a checkpoint after so many epochs, beside those of `--save-every`; 0: none
   std::string title = {};  ///< before each line of progress
+  bool resumable = true;   ///< a run that a signal stops says how it goes on
   RunInputs* inputs = nullptr;  ///< where other runs leave what this one may need; null: it has its own
 };
 
@@ -82,8 +83,11 @@ struct TrainHooks {
 struct TrainResult {
   std::int64_t steps = 0;
   double seconds = 0;
-  std::int64_t saved_step = 0;  ///< where `save_after_epochs` lay, 0 if it was not passed
-  double saved_seconds = 0;     ///< until then
+  std::int64_t saved_step = 0;     ///< where `save_after_epochs` lay, 0 if it was not passed
+  double saved_seconds = 0;        ///< until then
+  std::int64_t left_out = 0;       ///< steps without a finite loss and gradient, in the run's whole life
+  std::int64_t left_out_last = 0;  ///< how many of them end the run so far
+  bool never_on = false;           ///< the run ends before its method begins
 };
 
 /// Checks the flags that can be checked without a model; for a plan `--data` and `--output` may be missing.

@@ -10,7 +10,7 @@ namespace eso_program {
 
 Command add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "train", "trains a model: pretraining, SFT, SFT with ESO, Unlike, DRL or RRHF, or DPO");
+      "train", "trains a model: pretraining, SFT, SFT with ESO, Unlike, DRL or RRHF, DPO or SLiC");
   struct State {
     TrainFlags flags;
     std::string resumed;
@@ -29,7 +29,8 @@ Command add_train(CLI::App& app) {
     catch_signals();
     if (command->count("--resume") == 0) {
       state->set->read_config();
-      apply_preset(*state->set, state->flags.preset);
+      apply_preset(state->flags, *state->set);
+      advise_unread_flags(*state->set, {state->flags.method});
       if (state->plan) return print_plan(state->flags);
       train(state->flags);
       return;

@@ -166,7 +166,8 @@ struct LossResult {
 /// can bring (no pair, equal rewards) is not an error but a zero.
 ///
 /// \par Models
-/// `SftLoss`, `EsoLoss`, `UnlikeLoss`, `DrlLoss`, `RrhfLoss`, `DpoLoss`, `SlicLoss`, `Combined`.
+/// `SftLoss`, `EsoLoss`, `UnlikeLoss`, `SequenceUnlikelihoodLoss`, `DrlLoss`, `RrhfLoss`, `DpoLoss`,
+/// `SlicLoss`, `Combined`.
 template <class L>
 concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, const Totals& totals) {
   { l(batch, logp, totals) } -> std::same_as<LossResult>;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#if __cplusplus < 202002L
+#error "eso needs C++20: compile with -std=c++20"
+#endif
+
 // Every public header, in the order in which data flows; the law suite for backend authors, eso/testing/, is
 // apart.
 

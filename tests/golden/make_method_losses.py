@@ -57,7 +57,7 @@ def unlike(batch, lines, objective, select, weight, threshold, floor):
                 term = lines[n].sum()
             else:
                 term = -torch.log(torch.clamp(1 - lines[n].exp(), min=floor)).sum()
-            total = total + (r.mean() - r[j] if weight == "gap" else 1.0) * term
+            total = total + (torch.clamp(r.mean() - r[j], min=0) if weight == "gap" else 1.0) * term
     return total / batch["prompts"]
 
 

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -88,6 +89,28 @@ TEST_CASE("DpoLoss stays finite for differences of ten thousand nats", "[loss][d
   }
   CHECK(softplus(800) == 800);
   CHECK(softplus(-800) == 0);
+}
+
+TEST_CASE("DpoLoss stays a number where beta h overflows", "[loss][dpo]") {
+  // beta h = 1e300 * 1e10: -log sigmoid of what is at least the largest double is 0, of its opposite that
+  // double.
+  constexpr double most = std::numeric_limits<double>::max();
+  for (const double e : {0.0, .25}) {
+    for (const bool right : {true, false}) {
+      SmallBatch small(1);
+      small.add(0, Kind::chosen, {right ? -1 : -1e10}).add(0, Kind::rejected, {right ? -1e10 : -1});
+      const DpoLoss loss{.beta = 1e300, .label_smoothing = e, .reference_free = true};
+      const LossResult result = evaluate(loss, small);
+      CHECK(result.value == Approx((right ? e : 1 - e) * most));
+      CHECK(result.d_logp(0, 0) == Approx(1e300 * (e - (right ? 0 : 1))));
+      CHECK(result.d_logp(1, 0) == -result.d_logp(0, 0));
+      CHECK(parts(result).at("rewards/rejected") == (right ? -most : -1e300));
+      CHECK(parts(result).at("rewards/margins") == Approx(right ? most : -most));
+    }
+  }
+  SmallBatch nothing(1);
+  nothing.add(0, Kind::chosen, {std::nan("")}).add(0, Kind::rejected, {-1});
+  CHECK(std::isnan(evaluate(DpoLoss{.reference_free = true}, nothing).value));
 }
 
 TEST_CASE("DpoLoss equals its golden values from PyTorch", "[loss][dpo]") {

@@ -23,6 +23,9 @@ TEST_CASE("unlikelihood of a token by hand, at its floor and at both ends", "[lo
   CHECK(unlikelihood(-50, 1e-5).first == Approx(std::exp(-50.0)).epsilon(1e-14));
   CHECK(unlikelihood(-1e-12, 1e-20).first == Approx(-std::log(1e-12)).epsilon(1e-12));
   CHECK(unlikelihood(-1e4, 1e-5).first == 0);
+  // no number must not pass for a finite one: the step would be taken
+  CHECK(std::isnan(unlikelihood(std::nan(""), 1e-5).first));
+  CHECK(std::isnan(unlikelihood(std::nan(""), 1e-5).second));
 }
 
 TEST_CASE("UnlikeLoss by hand for every way to choose", "[loss][unlike]") {
@@ -55,6 +58,20 @@ TEST_CASE("UnlikeLoss with plain_logp and gap is the half of ESO that lowers sam
   const LossResult half =
       evaluate(UnlikeLoss{.objective = UnlikeObjective::plain_logp, .weight = UnlikeWeight::gap}, small);
   CHECK((half.d_logp - eso.d_logp.max(0)).abs().maxCoeff() < 1e-15);
+}
+
+TEST_CASE("the gap of a sample above the mean is 0, however it was chosen", "[loss][unlike]") {
+  // R = .1, .4, .2, .5 with mean .3: gaps .2, 0, .1, 0 for sums -10, ..., -8; prompt 1: .05 for -5.
+  const SmallBatch small = two_prompts();
+  UnlikeLoss loss{
+      .objective = UnlikeObjective::plain_logp, .select = UnlikeSelect::all, .weight = UnlikeWeight::gap};
+  const double by_hand = (.2 * -10 + .1 * -8 + .05 * -5) / 2;
+  CHECK(evaluate(loss, small).value == Approx(by_hand).epsilon(1e-13));
+  CHECK(evaluate(loss, small).d_logp.minCoeff() == 0);
+  loss.select = UnlikeSelect::threshold;
+  loss.threshold = .45;  // .1, .4 and .2 of prompt 0, all of prompt 1
+  CHECK(evaluate(loss, small).value == Approx(by_hand).epsilon(1e-13));
+  CHECK(evaluate(loss, small).d_logp.minCoeff() == 0);
 }
 
 TEST_CASE("UnlikeLoss lowers all samples of the lowest reward", "[loss][unlike]") {

@@ -169,6 +169,39 @@ TEST_CASE("eso compare --examples takes those of the file that eso eval takes") 
   CHECK(result.at("examples").at(1).at("example") == 2);
 }
 
+TEST_CASE("compare refuses arms whose models take other evaluation examples, as many as they are") {
+  const Comparisons c;
+  // " the" is a token of one model and four of the other, "zzzz" the other way round.
+  const fs::path other = copy_model("plain", c.folder);
+  std::string vocabulary = read_file(other / "vocab.json");
+  for (const auto& [from, to] :
+       {std::pair("\"th\"", "\"zz\""), std::pair("\"Ġth\"", "\"zzz\""), std::pair("\"Ġthe\"", "\"zzzz\"")}) {
+    const std::size_t place = vocabulary.find(from);
+    REQUIRE(place != std::string::npos);
+    vocabulary.replace(place, std::string(from).size(), to);
+  }
+  write_file(other / "vocab.json", vocabulary);
+  write_file(other / "merges.txt", "#version: 0.2\nz z\nzz zz\n");
+  const Words call = {"--max-prompt-tokens",
+                      "3",
+                      "--evaluation-prompt-overflow",
+                      "skip",
+                      "--arm",
+                      "a: --method sft",
+                      "--arm",
+                      "b: --method sft --model " + other.string()};
+  write_file(c.evaluation, json_line("x", "u") + json_line("x the", "e") + json_line("zzzz", "p"));
+  CHECK(not_refused(c.call(call), {"--arm: b:", "other evaluation examples", "example 1 is the first",
+                                   "2 examples"}) == "");
+  CHECK(!fs::exists(c.output));
+  write_file(c.evaluation, json_line("x", "u") + json_line("y", "e") + json_line("zzzz", "p"));
+  CHECK(not_refused(c.call(call), {"--arm: b:", "example 2 is the first", "3 examples", "the 2 of"}) == "");
+  write_file(c.evaluation, json_line("x", "u") + json_line("y", "e"));
+  const Finished f = c.call(call);
+  INFO(f.err);
+  CHECK(f.code == 0);
+}
+
 TEST_CASE("the same comparison gives the same figures again") {
   const Comparisons c, d;
   write_file(d.evaluation, read_file(c.evaluation));
@@ -209,6 +242,8 @@ TEST_CASE("compare refuses arms that it cannot train and writes nothing") {
   c.refuse({"--arm", "a: --method sft --epochs 0"}, {"--epochs"});
   c.refuse({"--arm", "a: --method sft stray"}, {"--arm", "stray"});
   c.refuse({"--arm", "a:"}, {"--method"});
+  c.refuse({"--arm", "a: --help"}, {"--arm: a:", "--help"});
+  c.refuse({"--arm", "a: --method sft -h"}, {"--arm: a:", "--help"});
   c.refuse({"--arm", "a: --method sft --seed 3"}, {"--arm", "--seed"});
   c.refuse({"--arm", "a: --method sft --output x"}, {"--arm", "--output"});
   c.refuse({"--arm", "a: --method sft --training-seeds 2"}, {"--arm", "--training-seeds"});
@@ -248,6 +283,28 @@ TEST_CASE("a signal ends compare with 128 + n") {
   CHECK(f.code == 128 + SIGTERM);
   CHECK(f.out.empty());
   CHECK(lines_with(f.err, "eso: error") == 0);
+  CHECK(lines_with(f.err, "--resume") == 0);
+  CHECK(lines_with(f.err, "stopped after step") == 1);
+  CHECK(lines_with(f.err, "a comparison cannot be resumed: begin it anew") == 1);
+}
+
+TEST_CASE("an arm whose runs end before its method begins is marked wherever its figures stand") {
+  const Comparisons c;
+  const Finished f =
+      c.call({"--methods", "sft,eso", "--arm", "all: --method eso --active-epochs all", "--max-steps", "4"});
+  INFO(f.err);
+  REQUIRE(f.code == 0);
+  CHECK(rows(f.out, "eso (never on)") == 1);
+  CHECK(lines_with(f.out, "(never on)") == 1);
+  CHECK(lines_with(f.out, "never on: the runs of the arm ended before its method began.") == 1);
+  const Json result = c.result();
+  const Json& methods = result.at("methods");
+  CHECK(methods.at("eso").at("never_on") == true);
+  CHECK(methods.at("sft").at("never_on") == false);
+  CHECK(methods.at("all").at("never_on") == false);
+  const std::string page = read_file(fs::path(c.output) / "report.html");
+  CHECK(page.find("<b>eso</b> ended before its method began") != std::string::npos);
+  CHECK(page.find("<b>all</b> ended before") == std::string::npos);
 }
 
 TEST_CASE("report.html asks nothing of the network, and eso report rebuilds the same bytes") {

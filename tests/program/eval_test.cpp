@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <map>
+#include <sstream>
 
 #include "run_program.hpp"
 
@@ -42,6 +43,39 @@ double mean(const std::vector<double>& values) {
 }
 
 }  // namespace
+
+TEST_CASE("eso eval ends with its figures in a short table on standard error") {
+  const Files files;
+  const Finished f = files.call({"--temperature", "0.5,0", "--seeds", "1,2", "--max-response-tokens", "9"});
+  REQUIRE(f.code == 0);
+  CHECK(f.out.empty());
+  const Json results = files.results();
+  std::map<std::string, std::vector<std::string>> rows;
+  std::istringstream in(f.err);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string name, word;
+    words >> name;
+    while (words >> word) rows[name].push_back(word);
+  }
+  for (const auto& [name, result] :
+       {std::pair("T=0.5", results["results"][0]), std::pair("greedy", results["results"][1])}) {
+    INFO(name);
+    REQUIRE(rows.count(name) == 1);
+    const std::vector<std::string>& row = rows.at(name);
+    REQUIRE(row.size() == 7);
+    std::size_t column = 0;
+    for (const char* field : {"rouge1", "rouge2", "rougeL", "length"}) {
+      const double factor = column == 3 ? 1 : 100;
+      CHECK(row[column++] == fmt::format("{:.1f}±{:.1f}", factor * result[field]["mean"].get<double>(),
+                                         factor * result[field]["std"].get<double>()));
+    }
+    CHECK(row[4] == fmt::format("{:.2f}", result["entropy"]["mean"].get<double>()));
+    CHECK(row[5] == fmt::format("{:.0f}", 100 * result["eos_rate"]["mean"].get<double>()));
+  }
+  REQUIRE(files.call({"--temperature", "1", "--seeds", "1", "--max-response-tokens", "9"}).code ==
+          0);  // no spread
+}
 
 TEST_CASE("eso eval's results are those of its predictions") {
   const Files files;

@@ -248,6 +248,18 @@ TEST_CASE("methods refuse data, references and options that do not serve them") 
   refused({"--method", "dpo", "--dpo-beta", "0"}, {"--dpo-beta", "out of range"});
   refused({"--method", "dpo", "--dpo-label-smoothing", "0.5"}, {"--dpo-label-smoothing", "out of range"});
   refused({"--method", "dpo", "--dpo-loss", "hinge"}, {"--dpo-loss", "hinge"});
+  refused({"--method", "dpo", "--dpo-loss", "ipo", "--dpo-label-smoothing", "0.1"},
+          {"--dpo-label-smoothing", "not read", "ipo"});
+  refused({"--method", "dpo", "--dpo-reference", golden_model("plain"), "--dpo-reference-free", "true"},
+          {"--dpo-reference", "not read", "--dpo-reference-free"});
+  refused({"--method", "eso", "--eso-min-mean-reward", "0.1"},
+          {"--eso-min-mean-reward", "not read", "mean-kept"});
+  refused({"--method", "eso", "--eso-batch-reduce", "sum", "--eso-min-mean-reward", "0.1"},
+          {"--eso-min-mean-reward", "not read", "sum"});
+  write_file(runs / "none.toml", "temperatures = []\n");
+  for (const char* method : {"eso", "unlike", "drl", "rrhf"})
+    refused({"--method", method, "--config", (runs / "none.toml").string()},
+            {"--temperatures", "at least one"});
   refused({"--method", "unlike", "--unlike-select", "worst"}, {"--unlike-select", "worst"});
   refused({"--method", "unlike", "--unlike-objective", "p"}, {"--unlike-objective", "p"});
   refused({"--method", "unlike", "--unlike-floor", "1"}, {"--unlike-floor", "out of range"});
@@ -256,6 +268,42 @@ TEST_CASE("methods refuse data, references and options that do not serve them") 
   refused({"--method", "drl", "--drl-combine", "both"}, {"--drl-combine", "both"});
   refused({"--method", "rrhf", "--rrhf-length-mode", "row"}, {"--rrhf-length-mode", "row"});
   refused({"--method", "rrhf", "--rrhf-best-weight", "-1"}, {"--rrhf-best-weight", "out of range"});
+}
+
+TEST_CASE("flags of another method on the command line are named in one line, and nothing else is") {
+  const Runs runs;
+  const auto said = [&](const std::string& name, const Words& more) {
+    const Finished f = program(runs.call(name, Runs::small() + Words{"--max-steps", "1"} + more));
+    CHECK(f.code == 0);
+    CHECK(lines_with(f.err, "not read") <= 1);
+    const std::size_t end = f.err.find(": not read by");
+    if (end == std::string::npos) return std::string();
+    const std::size_t begin = f.err.rfind('\n', end) + 1;  // npos + 1 is 0
+    return f.err.substr(begin, f.err.find('\n', end) - begin);
+  };
+  CHECK(said("two", {"--method", "eso", "--unlike-lambda", "1", "--eso-lambda", "1", "--drl-gamma", "0.5"}) ==
+        "--unlike-lambda, --drl-gamma: not read by --method eso");
+  CHECK(said("sft", {"--method", "sft", "--eso-lambda", "1"}) == "--eso-lambda: not read by --method sft");
+  CHECK(said("own", {"--method", "rrhf", "--rrhf-weight", "2", "--sft-reduction", "sequence-mean"}) == "");
+  CHECK(said("preset", {"--method", "sft", "--preset", "recommended"}) == "");
+  write_file(runs / "flags.toml", "unlike-lambda = 1.0\n");
+  CHECK(said("file", {"--method", "eso", "--config", (runs / "flags.toml").string()}) == "");
+}
+
+TEST_CASE("the threshold of a preset goes with the reduction that reads it") {
+  const Runs runs;
+  const auto threshold = [&](const std::string& name, const Words& more) {
+    const auto run =
+        runs.train(name, Runs::small() +
+                             Words{"--preset", "authors-code", "--method", "eso", "--max-steps", "1"} + more);
+    const std::string config = read_file(run / "config.toml"), key = "\neso-min-mean-reward = ";
+    const std::size_t begin = config.find(key) + key.size();
+    return config.substr(begin, config.find('\n', begin) - begin);
+  };
+  CHECK(threshold("preset", {}) == "0.1");
+  CHECK(threshold("kept", {"--eso-batch-reduce", "mean-kept"}) == "0.1");
+  CHECK(threshold("mean", {"--eso-batch-reduce", "mean"}) == "-inf");
+  CHECK(threshold("given", {"--eso-min-mean-reward", "0.3"}) == "0.3");
 }
 
 TEST_CASE("presets differ from the paper's exactly where they say") {

@@ -101,6 +101,8 @@ Arm arm_of(const std::string& name, const json& value, const std::string& where,
   arm.name = name;
   arm.flags = text_or_empty(value, "flags", where);
   arm.method = text_or_empty(value, "method", where);
+  const json& never_on = member(value, "never_on", json::value_t::boolean, where);
+  arm.never_on = !never_on.is_null() && never_on.get<bool>();
   for (const json& evaluation : list(value, "eval", where)) {
     require_object(evaluation, "an entry of \"eval\"", where);
     arm.nll.push_back(number_or_missing(evaluation, "nll", where));

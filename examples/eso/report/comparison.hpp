@@ -37,6 +37,7 @@ struct CurvePoint {
 /// A method of the comparison with its settings. Lists by training seed stand in the order of the seeds.
 struct Arm {
   std::string name, flags, method;
+  bool never_on = false;  ///< its runs ended before its method began
   std::vector<std::vector<TemperatureResult>> results;
   std::vector<double> nll, train_seconds;
   std::vector<std::vector<CurvePoint>> curves;

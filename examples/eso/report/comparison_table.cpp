@@ -48,7 +48,8 @@ std::string label(const std::string& name) {
 
 Column names(const Comparison& comparison) {
   Column column{"method", {}};
-  for (const Arm& arm : comparison.arms) column.cells.push_back(label(arm.name));
+  for (const Arm& arm : comparison.arms)
+    column.cells.push_back(label(arm.name) + (arm.never_on ? " (never on)" : ""));
   if (comparison.lead) column.cells.push_back("first " + compact(comparison.lead->words) + " words");
   return column;
 }
@@ -131,6 +132,9 @@ std::string legend_lines(const Comparison& comparison) {
         "entropy: nats a token at {}; nll: nats a reference token; seconds: training of one seed.\n",
         decoding_name(temperatures.front()));
   }
+  if (std::any_of(comparison.arms.begin(), comparison.arms.end(),
+                  [](const Arm& arm) { return arm.never_on; }))
+    out += "never on: the runs of the arm ended before its method began.\n";
   return out;
 }
 

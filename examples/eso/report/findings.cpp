@@ -75,6 +75,12 @@ Finding finding_of(const Arm& arm, const Comparison& comparison) {
   const std::string base = strong(comparison.baseline_name());
   const std::string differences = all_differences(arm, temperatures);
   const std::string entropy = entropy_words(arm, comparison, hottest);
+  if (arm.never_on) {
+    return {
+        "never on", "bad",
+        fmt::format("The runs of {} ended before its method began: its figures say nothing of the method.",
+                    name)};
+  }
   switch (effect_of(arm, comparison)) {
     case Effect::improves:
       return {"improves", "good",
@@ -211,7 +217,8 @@ Effect effect_of(const Arm& arm, const Comparison& comparison) {
 std::vector<Finding> score_findings(const Comparison& comparison) {
   std::vector<Finding> out;
   for (const Arm& arm : comparison.arms) {
-    if (&arm != comparison.baseline_arm() && comparison.baseline) out.push_back(finding_of(arm, comparison));
+    if (arm.never_on || (&arm != comparison.baseline_arm() && comparison.baseline))
+      out.push_back(finding_of(arm, comparison));
   }
   const std::vector<double> temperatures = comparison.temperatures();
   for (auto& finding : greedy_control(comparison, temperatures.empty() ? missing : temperatures.front())) {

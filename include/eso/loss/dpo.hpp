@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -71,7 +72,7 @@ struct DpoLoss {
         const double sum = summed(batch, logp, n);
         ratio[side] = reference_free ? sum : sum - summed(batch, batch.reference_logp, n);
         sums[side] += share * sum;
-        rewards[side] += share * beta * ratio[side];
+        rewards[side] += share * scaled(ratio[side]);
       }
       accuracy += ratio[0] > ratio[1] ? share : 0;
       const auto [value, slope] = of_difference(ratio[0] - ratio[1]);
@@ -106,13 +107,19 @@ struct DpoLoss {
     return logp.row(n).head(static_cast<Index>(batch.response(n).tokens.size())).sum();
   }
 
+  /// beta x; the largest number of its sign where it overflows: infinity times a smoothing of 0 is none.
+  double scaled(double x) const {
+    constexpr double most = std::numeric_limits<double>::max();
+    return std::clamp(beta * x, -most, most);
+  }
+
   /// The objective of h and its derivative.
   std::pair<double, double> of_difference(double h) const {
     if (objective == DpoObjective::ipo) {
       const double distance = h - 1 / (2 * beta);
       return {distance * distance, 2 * distance};
     }
-    const double x = beta * h, e = label_smoothing;
+    const double x = scaled(h), e = label_smoothing;
     const double wrong = std::exp(-softplus(x));  // sigmoid(-x)
     return {(1 - e) * softplus(-x) + e * softplus(x), beta * (e - wrong)};
   }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
@@ -34,16 +35,16 @@ enum class UnlikeSelect : std::uint8_t {
 /// What a sample that is not wanted counts.
 enum class UnlikeWeight : std::uint8_t {
   one,
-  gap,  ///< mean of the prompt's rewards minus its own
+  gap,  ///< how far its reward is below the mean of the prompt's, 0 if it is not
 };
 
 /// -log(max(1 - p, floor)) of a token of log-probability `logp`, and its derivative.
 ///
 /// 1 - p is -expm1(log p) where p is near 1 and 1 - exp(log p) elsewhere, so neither end loses digits. At and
-/// beneath the floor the derivative is 0.
+/// beneath the floor the derivative is 0. Not a number gives no number.
 inline std::pair<double, double> unlikelihood(double logp, double floor) {
   const double rest = -std::expm1(logp);  // 1 - p
-  if (!(rest > floor)) return {-std::log(floor), 0.0};
+  if (rest <= floor) return {-std::log(floor), 0.0};
   const double value = logp > -std::numbers::ln2 ? -std::log(rest) : -std::log1p(-std::exp(logp));
   return {value, std::exp(logp) / rest};
 }
@@ -53,7 +54,7 @@ inline std::pair<double, double> unlikelihood(double logp, double floor) {
 ///     value = 1/P sum over prompts of sum over chosen samples j of w_j U_j                       in nats
 ///     U_j   = sum over t of -log(max(1 - p(j, t), floor))     one_minus_p
 ///           = sum over t of log p(j, t)                       plain_logp
-///     w_j   = 1   or   u - R_j, with u the mean of the prompt's rewards
+///     w_j   = 1   or   max(u - R_j, 0), with u the mean of the prompt's rewards
 ///
 /// Source: the baseline "Unlike" of Huang et al. 2025, COLING 2025 (main 357), section 4.1, which says in
 /// words that it decreases the log-probability of low-quality sentences and has no released code. The form
@@ -87,7 +88,7 @@ struct UnlikeLoss {
       require(totals.prompts >= 1, "UnlikeLoss", "totals count no prompts");
       const double mean = mean_reward(batch, samples);
       for (const Index n : chosen(batch, samples, mean)) {
-        const double gap = mean - batch.response(n).reward;
+        const double gap = std::max(mean - batch.response(n).reward, 0.0);
         add(batch, logp, n, (weight == UnlikeWeight::gap ? gap : 1.0) / static_cast<double>(totals.prompts),
             result);
       }
