@@ -70,16 +70,17 @@ TEST_CASE("torch: what a plan says of weights, activations and gradients is what
           }
           const eso::Plan plan = eso::plan(a, s);
           const eso::Batch batch = batch_of(s);
-          const double start = in_use();
           eso::torch::Decoder model = eso::torch::random_model(a, 1, options);
-          const double loaded = in_use();
-          CHECK(loaded - start == Approx(plan.head.weights).epsilon(0.03));
+          // What LibTorch keeps for itself it has after a first pass.
+          model.backward(model.log_probs(batch));
+          eso::torch::zero_gradients(model.parameters());
+          const double start = in_use();
           const eso::LogProbs logp = model.log_probs(batch);
           const eso::PlanMemory& m = plan.head;
           const double logits = 4 * plan.head_rows * static_cast<double>(a.vocabulary);  // one chunk, kept
-          CHECK(in_use() - loaded == Approx(m.activations + m.copies + logits).epsilon(0.05));
+          CHECK(in_use() - start == Approx(m.activations + m.copies + logits).epsilon(0.05).margin(1e5));
           model.backward(logp);
-          CHECK(in_use() - loaded == Approx(plan.update.gradients).epsilon(0.1).margin(2e5));
+          CHECK(in_use() - start == Approx(plan.update.gradients).epsilon(0.05).margin(1e5));
         }
       }
     }
