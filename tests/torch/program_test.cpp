@@ -73,6 +73,14 @@ double weights_apart(const std::filesystem::path& a, const std::filesystem::path
   return worst;
 }
 
+/// Whether a run has so many steps behind it.
+bool began(const std::filesystem::path& run, std::size_t steps) {
+  std::error_code none;
+  if (!std::filesystem::exists(run / "metrics.jsonl", none)) return false;
+  const std::string lines = read_file(run / "metrics.jsonl");
+  return static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) >= steps;
+}
+
 /// Two processes of one run, started as a launcher does.
 struct Ranks {
   std::string port = fmt::format("{}", 20000 + ::getpid() % 20000);
@@ -280,9 +288,8 @@ TEST_CASE(
     INFO(killed);
     const std::string name = fmt::format("killed{}", killed);
     Ranks ranks(runs.call(name, flags));
-    for (int i = 0; i < 600 && !std::filesystem::exists(runs / name / "checkpoints" / "step-3"); ++i) {
+    for (int i = 0; i < 600 && !began(runs / name, 3); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
     ::kill(ranks.children[static_cast<std::size_t>(killed)], SIGKILL);
     const Finished other = ranks.wait(1 - killed);
     CHECK(other.code == 1);
@@ -294,9 +301,8 @@ TEST_CASE(
 TEST_CASE("torch: a signal to one process stops all after the same step, with a checkpoint") {
   const Runs runs;
   Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
-  for (int i = 0; i < 600 && json_lines(runs / "out" / "metrics.jsonl").size() < 2; ++i) {
+  for (int i = 0; i < 600 && !began(runs / "out", 2); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
   ::kill(ranks.children[1], SIGTERM);
   CHECK(ranks.wait(0).code == 128 + SIGTERM);
   CHECK(ranks.wait(1).code == 128 + SIGTERM);
