@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 
+#include "methods.hpp"
 #include "model_flags.hpp"
 #include "presets.hpp"
 #include "program.hpp"

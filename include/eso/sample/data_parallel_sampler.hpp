@@ -86,4 +86,8 @@ struct DataParallelSampler {
   }
 };
 
+/// clang 14 deduces none from an aggregate.
+template <class S, Communicator C>
+DataParallelSampler(S, C) -> DataParallelSampler<S, C>;
+
 }  // namespace eso
