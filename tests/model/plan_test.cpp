@@ -44,6 +44,13 @@ double in_use() {
   return static_cast<double>(info.uordblks + info.hblkhd);
 }
 
+/// Not by the heap that a sanitizer puts in the place of the C library's.
+bool heap_is_counted() {
+  const double before = in_use();
+  const std::vector<char> block(1 << 24, 'x');
+  return in_use() - before >= 1 << 24 && block.back() == 'x';
+}
+
 }  // namespace
 
 TEST_CASE("a plan counts the parameters that the model has") {
@@ -186,8 +193,11 @@ TEST_CASE("a plan of nothing is refused") {
   }
 }
 
-#ifndef __SANITIZE_ADDRESS__
 TEST_CASE("what a plan says of activations, gradients and moments is what the decoder takes") {
+  if (!heap_is_counted()) {
+    WARN("not checked: a sanitizer's heap counts nothing");
+    return;
+  }
   for (eso::Architecture a : {gpt2(), opt(), opt_before(), neox()}) {
     const bool projects = a.projects();
     a.family = projects ? eso::Family::opt : a.tied_head ? eso::Family::gpt2 : eso::Family::gpt_neox;
@@ -217,4 +227,3 @@ TEST_CASE("what a plan says of activations, gradients and moments is what the de
     CHECK(in_use() - before == Approx(m.activations + m.gradients + m.head).epsilon(0.02));
   }
 }
-#endif
