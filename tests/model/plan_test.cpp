@@ -174,12 +174,32 @@ TEST_CASE("what saves memory saves it in a plan, and shares are shared") {
     CHECK(micro.head.activations < plain.head.activations);
     CHECK(micro.head.gradients == 4 * plain.parameters);
     CHECK(micro.work.total() == plain.work.total());
-    CHECK(shards.update.moments == plain.update.moments / 3);
+    CHECK(shards.update.moments >= plain.update.moments / 3);
+    CHECK(shards.update.moments < plain.update.moments);
     CHECK(ranks.update.moments == plain.update.moments);
     CHECK(ranks.rows == plain.rows / 3);
     CHECK(ranks.step_rows == plain.step_rows);
     CHECK(sgd.update.moments == 0);
   }
+}
+
+TEST_CASE("a plan by hand: what the fullest of several ranks has") {
+  // Embeddings 348, then of layer 0 24 + 468 + 156 + 24 + 221 to the inner bias: 1241 numbers. The next
+  // tensor, 204 numbers, has its middle at 1343, behind that of all 2590.
+  PlanSettings s = small_torch_run();
+  s.ranks = 2;
+  s.shard_optimizer = true;
+  Plan plan = eso::plan(gpt2(), s);
+  CHECK(plan.update.moments == 8 * (2590 - 1241));
+  CHECK(plan.update.weights == 4 * 2590);
+  CHECK(plan.rows == 32);  // two of three prompts
+  s.micro_batch = 2;       // of both ranks: one each
+  plan = eso::plan(gpt2(), s);
+  CHECK(plan.rows == 16);
+  CHECK(plan.head.gradients == 4 * 2590);
+  s.adapter_rank = 2;
+  s.adapters = {{eso::Role::qkv_weight, 36}};
+  CHECK(eso::plan(gpt2(), s).update.moments == 8 * 96);  // a layer each
 }
 
 TEST_CASE("a plan of nothing is refused") {

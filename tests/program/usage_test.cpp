@@ -33,7 +33,7 @@ TEST_CASE("every subcommand has help that names its flags, units and defaults") 
       {"tokenize", {"--tokenizer", "--decode"}},
       {"rouge", {"--stemmer"}},
       {"convert", {"--model", "--output", "--precision", "bfloat16"}},
-      {"train", {"--resume", "--method"}},
+      {"train", {"--resume", "--method", "--plan"}},
       {"compare", {"--methods"}},
       {"report", {}}};
   const Finished all = program({"--help"});

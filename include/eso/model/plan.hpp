@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "eso/batch.hpp"
@@ -43,7 +44,7 @@ struct PlanSettings {
   bool adapter_dropout = false;
 
   Index batch = 16;       ///< prompts a step, of all ranks together
-  Index micro_batch = 0;  ///< prompts through a rank's model at once; 0: its share
+  Index micro_batch = 0;  ///< prompts through the model at once, of all ranks together; 0: the batch
   Index prompt_tokens = 512;
   Index response_tokens = 128;
   Index given = 1;    ///< responses a prompt that the data has
@@ -126,9 +127,8 @@ class Planner {
   }
 
   Plan operator()() const {
-    const Index share = s_.batch / s_.ranks + (s_.batch % s_.ranks == 0 ? 0 : 1),
-                micro = s_.micro_batch == 0 ? share : std::min(s_.micro_batch, share);
-    const Rows one = rows(number(micro)), step = rows(number(s_.batch));
+    const Index micro = s_.micro_batch == 0 ? s_.batch : std::min(s_.micro_batch, s_.batch);
+    const Rows one = rows(share(micro)), step = rows(number(s_.batch));
     Plan plan;
     plan.parameters = parameters();
     plan.trained = trained();
@@ -139,12 +139,12 @@ class Planner {
     always.runtime = eigen() ? 0.02e9 : s_.cuda ? 0.75e9 : 0.3e9;
     always.weights = adapted() ? bytes_ * parameters() + 4 * trained() : 4 * parameters();
     always.reference = s_.reference ? bytes_ * parameters() : 0;
-    always.moments = s_.adam ? 8 * trained() / (s_.shard_optimizer ? number(s_.ranks) : 1) : 0;
+    always.moments = s_.adam ? 8 * (s_.shard_optimizer ? largest_shard() : trained()) : 0;
     plan.sampling = plan.head = plan.layers = plan.embeddings = plan.update = always;
     if (eigen()) {
-      add_eigen(plan, one, number(share));
+      add_eigen(plan, one, share(s_.batch));
     } else {
-      add_torch(plan, one, number(share), micro < share);
+      add_torch(plan, one, share(s_.batch), micro < s_.batch);
     }
     plan.work = work(step, chunks(one) > 1);
     return plan;
@@ -183,6 +183,34 @@ class Planner {
             number(s_.response_tokens) - 1};
   }
 
+  /// The most prompts of so many that a rank has.
+  double share(Index prompts) const { return number(prompts / s_.ranks + (prompts % s_.ranks == 0 ? 0 : 1)); }
+
+  /// The most numbers whose moments a rank has, where consecutive tensors go to the rank of their middle.
+  double largest_shard() const {
+    std::vector<double> sizes;
+    for (Index layer = 0; adapted() && layer < a_.layers; ++layer) {
+      for (const PlanAdapter& adapter : s_.adapters) {
+        sizes.push_back(number(s_.adapter_rank) * inputs(adapter));
+        sizes.push_back(number(s_.adapter_rank) * number(adapter.outputs));
+      }
+    }
+    for (const ArraySpec& spec : adapted() ? std::vector<ArraySpec>() : arrays(a_)) {
+      const bool three =
+          a_.family == Family::opt && (spec.role == Role::qkv_weight || spec.role == Role::qkv_bias);
+      sizes.insert(sizes.end(), three ? 3 : 1, number(spec.size()) / (three ? 3 : 1));
+    }
+    std::map<Index, double> shards;
+    double before = 0, most = 0;
+    for (const double size : sizes) {
+      const double middle = (before + size / 2) / trained();
+      double& shard = shards[std::min(s_.ranks - 1, static_cast<Index>(middle * number(s_.ranks)))];
+      most = std::max(most, shard += size);
+      before += size;
+    }
+    return most;
+  }
+
   bool eigen() const { return s_.backend == PlanBackend::eigen; }
   bool adapted() const { return s_.adapter_rank > 0; }
   bool after() const { return a_.norm_order == NormOrder::after; }
@@ -203,7 +231,7 @@ class Planner {
 
   // ---- `Decoder`: arrays are members and stay until the next pass.
 
-  void add_eigen(Plan& plan, const Rows& b, double share) const {
+  void add_eigen(Plan& plan, const Rows& b, double prompts) const {
     const double n = b.all(), M = b.head(), heads = number(a_.heads);
     const double before = (after() ? 5 : 6) * H_ + heads,
                  layer = (a_.parallel_residual ? 7 : 8) * H_ + 2 * I_ + heads,
@@ -220,18 +248,18 @@ class Planner {
     }
     plan.head.head += 4 * ((number(s_.threads) + 1) * M * E_ + number(s_.threads) * 256 * 1024);
     plan.layers.scratch = 4 * n * ((after() ? 4 : a_.parallel_residual ? 6 : 5) * H_ + I_);
-    add_sampling(plan.sampling, share, layer + H_, 16, 4);
+    add_sampling(plan.sampling, prompts, layer + H_, 16, 4);
   }
 
   /// Prompts go through a layer, then tokens of all rows one by one with a cache that doubles.
-  void add_sampling(PlanMemory& phase, double share, double layer_widths, double first_room,
+  void add_sampling(PlanMemory& phase, double texts, double layer_widths, double first_room,
                     double logit_size) const {
     if (s_.samples == 0) return;
-    const double drawn = share * number(s_.samples), prompts = share * number(s_.prompt_tokens),
+    const double drawn = texts * number(s_.samples), fed = texts * number(s_.prompt_tokens),
                  room = doubled(first_room, number(s_.response_tokens) - 1),
                  own = 2 * layers() * drawn * room * H_ * bytes_;
-    phase.cache = 2 * layers() * prompts * H_ * bytes_ + own;
-    phase.scratch = std::max(0.0, prompts * layer_widths * bytes_ - own);
+    phase.cache = 2 * layers() * fed * H_ * bytes_ + own;
+    phase.scratch = std::max(0.0, fed * layer_widths * bytes_ - own);
     phase.head += logit_size * drawn * number(a_.vocabulary);
   }
 
@@ -261,7 +289,7 @@ class Planner {
     return bytes_ * values + 4 * n * number(a_.heads);
   }
 
-  void add_torch(Plan& plan, const Rows& b, double share, bool several) const {
+  void add_torch(Plan& plan, const Rows& b, double prompts, bool several) const {
     const double n = b.all(), M = b.head(), V = number(a_.vocabulary), all = 4 * trained(),
                  embedding = adapted() ? 0 : 4 * head_matrix(), tied = a_.tied_head ? embedding : 0;
     const bool again = s_.checkpoint_activations, casts = s_.bfloat16 && !adapted();
@@ -295,7 +323,7 @@ class Planner {
     plan.update.scratch = std::min(all, 4 * std::max(head_matrix(), 0x1p25));
     if (s_.samples > 0 && s_.bfloat16)
       plan.sampling.copies = 2 * (casts ? layers() * layer_ + head_matrix() : trained());
-    add_sampling(plan.sampling, share, (turns() ? 12 : 10) * H_ + 2 * I_, 32, s_.bfloat16 ? 6 : 4);
+    add_sampling(plan.sampling, prompts, (turns() ? 12 : 10) * H_ + 2 * I_, 32, s_.bfloat16 ? 6 : 4);
   }
 
   // ---- Operations: two a weight and row forward, four backward, two of them where the weight is frozen.
