@@ -1,7 +1,8 @@
-# bundle(VARIABLE COUNT FILES...): COUNT source files that include the files, dealt out in turn; sets VARIABLE to them.
+# bundle(VARIABLE COUNT FILES...): COUNT source files of about equal length that include the files, neighbours together;
+# sets VARIABLE to them.
 #
-# Most of the time that a test takes to compile goes into templates that other tests need as well. Unlike CMake's unity
-# builds each file stands in a namespace of its own, so that no two of them can disagree about a name. For that all their
+# Most of the time that a test takes to compile goes into templates that other tests need as well, those of its folder
+# above all. Unlike CMake's unity builds each file stands in a namespace of its own, so that no two of them can disagree about a name. For that all their
 # headers are included before, whose guards keep them out of the namespaces.
 function(bundle variable count)
   math(EXPR last "${count} - 1")
@@ -9,8 +10,16 @@ function(bundle variable count)
     set(includes_${number} "")
     set(tests_${number} "")
   endforeach()
-  set(turn 0)
+  set(total 0)
   foreach(file IN LISTS ARGN)
+    file(SIZE ${file} size)
+    math(EXPR total "${total} + ${size}")
+  endforeach()
+  set(before 0)
+  foreach(file IN LISTS ARGN)
+    file(SIZE ${file} size)
+    math(EXPR turn "${before} * ${count} / ${total}")
+    math(EXPR before "${before} + ${size}")
     get_filename_component(folder ${file} DIRECTORY)
     file(STRINGS ${file} lines REGEX "^#include ")
     foreach(line IN LISTS lines)
@@ -22,7 +31,6 @@ function(bundle variable count)
     endforeach()
     string(MAKE_C_IDENTIFIER ${file} name)
     string(APPEND tests_${turn} "namespace ${name} {\n#include \"${file}\"\n}\n")
-    math(EXPR turn "(${turn} + 1) % ${count}")
   endforeach()
   set(bundles "")
   foreach(number RANGE ${last})

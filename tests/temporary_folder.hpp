@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 #include <cerrno>
-
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "eso/error.hpp"
 
@@ -54,7 +54,9 @@ class TemporaryFolder {
 
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::ostringstream content;
+  content << file.rdbuf();
+  return std::move(content).str();
 }
 
 inline void write_file(const std::filesystem::path& path, std::string_view content) {

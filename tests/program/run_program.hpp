@@ -3,10 +3,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -45,27 +47,48 @@ inline void open_as(int number, const std::filesystem::path& path, int flags) {
   if (file < 0 || ::dup2(file, number) < 0) ::_exit(125);
 }
 
-/// Runs the program `eso` with these arguments and this standard input; `prepare` is called in the new
-/// process before it becomes the program.
+/// Starts the program `eso` with these arguments and these files as its standard streams. Without `prepare`,
+/// which is called in the new process before it becomes the program, no copy is made of this process, which
+/// may be large.
+inline pid_t start_program(std::vector<std::string> arguments, const std::filesystem::path& in,
+                           const std::filesystem::path& out, const std::filesystem::path& err,
+                           const std::function<void()>& prepare = {}) {
+  arguments.insert(arguments.begin(), ESO_PROGRAM_PATH);
+  std::vector<char*> words;
+  for (std::string& argument : arguments) words.push_back(argument.data());
+  words.push_back(nullptr);
+  constexpr int write = O_WRONLY | O_CREAT | O_TRUNC;
+  pid_t child = -1;
+  if (!prepare) {
+    posix_spawn_file_actions_t files;
+    ::posix_spawn_file_actions_init(&files);
+    ::posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
+    ::posix_spawn_file_actions_addopen(&files, 1, out.c_str(), write, 0666);
+    ::posix_spawn_file_actions_addopen(&files, 2, err.c_str(), write, 0666);
+    const int failed = ::posix_spawn(&child, words[0], &files, nullptr, words.data(), environ);
+    ::posix_spawn_file_actions_destroy(&files);
+    if (failed != 0) throw std::system_error(failed, std::generic_category(), words[0]);
+    return child;
+  }
+  child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (child == 0) {
+    open_as(0, in, O_RDONLY);
+    open_as(1, out, write);
+    open_as(2, err, write);
+    prepare();
+    ::execv(words[0], words.data());
+    ::_exit(126);
+  }
+  return child;
+}
+
+/// Runs the program `eso` with these arguments and this standard input; `prepare` as above.
 inline Finished program(const std::vector<std::string>& arguments, const std::string& input = {},
                         const std::function<void()>& prepare = {}) {
   const TemporaryFolder folder;
   write_file(folder / "in", input);
-  std::vector<std::string> words{ESO_PROGRAM_PATH};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (child == 0) {
-    open_as(0, folder / "in", O_RDONLY);
-    open_as(1, folder / "out", O_WRONLY | O_CREAT | O_TRUNC);
-    open_as(2, folder / "err", O_WRONLY | O_CREAT | O_TRUNC);
-    if (prepare) prepare();
-    ::execv(pointers[0], pointers.data());
-    ::_exit(126);
-  }
+  const pid_t child = start_program(arguments, folder / "in", folder / "out", folder / "err", prepare);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(folder / "out"),

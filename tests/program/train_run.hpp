@@ -164,21 +164,8 @@ inline int lines_with(const std::string& text, const std::string& fragment) {
 /// A call of the program that is under way.
 class Running {
  public:
-  explicit Running(const Words& arguments) {
-    Words words = Words{ESO_PROGRAM_PATH} + arguments;
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    child_ = ::fork();
-    if (child_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-    if (child_ == 0) {
-      open_as(0, "/dev/null", O_RDONLY);
-      open_as(1, folder_ / "out", O_WRONLY | O_CREAT | O_TRUNC);
-      open_as(2, folder_ / "err", O_WRONLY | O_CREAT | O_TRUNC);
-      ::execv(pointers[0], pointers.data());
-      ::_exit(126);
-    }
-  }
+  explicit Running(const Words& arguments)
+      : child_(start_program(arguments, "/dev/null", folder_ / "out", folder_ / "err")) {}
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
   ~Running() {
@@ -224,5 +211,5 @@ class Running {
 
  private:
   TemporaryFolder folder_;
-  pid_t child_ = -1;
+  pid_t child_;
 };

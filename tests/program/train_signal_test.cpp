@@ -181,6 +181,7 @@ TEST_CASE("a signal that comes while nobody reads standard error still ends with
     const std::string name = fmt::format("run{}", signal);
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
+    ::fcntl(ends[1], F_SETPIPE_SZ, 4096);  // soon full
     const pid_t child = ::fork();
     if (child == 0) {
       ::dup2(ends[1], 2), ::close(ends[0]), ::close(ends[1]);

@@ -12,7 +12,7 @@
 namespace eso_program {
 namespace {
 
-constexpr std::size_t most_columns = 110;
+constexpr std::size_t widest_line = 110;
 constexpr std::size_t most_name = 26;
 
 /// A column of the table: its heading and a cell a row.
@@ -167,7 +167,7 @@ std::string comparison_table(const nlohmann::json& value) {
   std::size_t width = name.width();
   for (Column& column : columns) {
     const std::size_t needed = column.width() + 2;
-    if (!line.empty() && width + needed > most_columns) {
+    if (!line.empty() && width + needed > widest_line) {
       out += block(name, line) + '\n';
       line.clear();
       width = name.width();

@@ -15,7 +15,7 @@ std::string cell(const std::string& text, const char* kind = "") {
   return fmt::format("<td{}>{}</td>", *kind == 0 ? "" : fmt::format(" class=\"{}\"", kind), text);
 }
 
-std::string with_spread(Figure figure, double factor, int decimals) {
+std::string with_small_spread(Figure figure, double factor, int decimals) {
   std::string out = fixed(factor * figure.mean, decimals);
   if (std::isfinite(figure.std)) out += "<small> ± " + fixed(factor * figure.std, decimals) + "</small>";
   return out;
@@ -23,12 +23,12 @@ std::string with_spread(Figure figure, double factor, int decimals) {
 
 std::string result_cells(const Arm& arm, double temperature, bool best) {
   const auto at = [&](Figure TemperatureResult::* member) { return figure_at(arm, temperature, member); };
-  std::string out = cell(with_spread(at(&TemperatureResult::rouge_1), 100, 1));
-  out += cell(with_spread(at(&TemperatureResult::rouge_2), 100, 1));
-  out += cell(with_spread(at(&TemperatureResult::rouge_l), 100, 1), best ? "best" : "");
-  out += cell(with_spread(at(&TemperatureResult::length), 1, 1));
+  std::string out = cell(with_small_spread(at(&TemperatureResult::rouge_1), 100, 1));
+  out += cell(with_small_spread(at(&TemperatureResult::rouge_2), 100, 1));
+  out += cell(with_small_spread(at(&TemperatureResult::rouge_l), 100, 1), best ? "best" : "");
+  out += cell(with_small_spread(at(&TemperatureResult::length), 1, 1));
   out += cell(fixed(100 * at(&TemperatureResult::eos_rate).mean, 1));
-  return out + cell(with_spread(at(&TemperatureResult::entropy), 1, 2));
+  return out + cell(with_small_spread(at(&TemperatureResult::entropy), 1, 2));
 }
 
 std::size_t sampling_seeds(const Arm& arm, double temperature) {
@@ -65,8 +65,8 @@ std::string arm_row(const Comparison& comparison, std::size_t i, double temperat
                            : fmt::format("<tr><th>{}</th>", decoding_name(temperature));
   out += result_cells(arm, temperature, by_arm && score == best);
   if (by_arm)
-    out +=
-        cell(with_spread(figure_of(arm.nll), 1, 3)) + cell(with_spread(figure_of(arm.train_seconds), 1, 0));
+    out += cell(with_small_spread(figure_of(arm.nll), 1, 3)) +
+           cell(with_small_spread(figure_of(arm.train_seconds), 1, 0));
   const std::size_t seeds = sampling_seeds(arm, temperature);
   const std::string sampling = temperature == 0 ? "greedy" : fmt::format("{} sampling", seeds);
   return out + cell(by_arm ? fmt::format("{} training, {}", arm.results.size(), sampling) : sampling) +

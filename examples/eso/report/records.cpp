@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <system_error>
 #include <tuple>
 
 #include "eso/error.hpp"
@@ -105,6 +106,11 @@ std::string text_or_empty(const json& object, std::string_view key, const std::s
     throw eso::input_error(where, fmt::format("field \"{}\"", key), found->type_name(), "a string or null");
   }
   return found->get<std::string>();
+}
+
+bool is_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
 }
 
 std::string read_text(const std::filesystem::path& path) {

@@ -19,6 +19,9 @@ double number_or_missing(const nlohmann::json& object, std::string_view key, con
 /// A text of `object`, empty where it is absent or null. Errors: anything else, named with `where`.
 std::string text_or_empty(const nlohmann::json& object, std::string_view key, const std::string& where);
 
+/// Whether a file is there that can be told to be one.
+bool is_file(const std::filesystem::path& path);
+
 /// The whole content of a file. Errors: it cannot be read.
 std::string read_text(const std::filesystem::path& path);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <system_error>
 
 #include "eso/error.hpp"
 #include "report/comparison.hpp"
@@ -18,11 +17,6 @@
 
 namespace eso_program {
 namespace {
-
-bool is_file(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
-}
 
 /// The mean of the first or the last tenth of the values that are there.
 double tenth(const std::vector<double>& column, bool last) {

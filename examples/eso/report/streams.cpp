@@ -7,7 +7,6 @@
 #include <cmath>
 #include <map>
 #include <set>
-#include <system_error>
 #include <tuple>
 
 #include "eso/error.hpp"
@@ -60,11 +59,6 @@ std::filesystem::path run_below(const std::filesystem::path& directory, const st
     throw eso::input_error((directory / "comparison.json").string(), "a run outside the directory", run);
   }
   return directory / inside;
-}
-
-bool is_file(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
 }
 
 void add_metrics(const Metrics& metrics, ArmStreams& out) {
