@@ -67,6 +67,7 @@ class EigenModel : public AnyModel::Interface {
                            .beta2 = o.beta2,
                            .epsilon = o.epsilon,
                            .weight_decay = o.weight_decay,
+                           .weight_decay_mode = o.weight_decay_mode,
                            .threads = threads});
   }
   void score_only(double temperature) override {

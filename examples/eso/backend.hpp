@@ -13,6 +13,7 @@
 
 #include "eso/concepts.hpp"
 #include "eso/model/architecture.hpp"
+#include "eso/optim/adamw.hpp"
 #include "eso/tensor.hpp"
 #include "eso/threads.hpp"
 
@@ -53,6 +54,7 @@ struct BackendOptions {
 struct OptimizerOptions {
   bool adam = true;  ///< AdamW, else plain gradient descent
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+  eso::WeightDecay weight_decay_mode = eso::WeightDecay::decoupled;
 };
 
 /// What a model is loaded for.

@@ -21,9 +21,10 @@ constexpr std::array authors_code{
     PresetValue{"max-response-tokens", "64"},
 };
 
-/// Equations 1 and 10 to the letter.
+/// Equations 1 and 10, and its "Adam", to the letter.
 constexpr std::array literal{
     PresetValue{"sft-reduction", "'sequence-sum-prompt-mean'"},
+    PresetValue{"weight-decay-mode", "'l2'"},
 };
 
 /// What the experiments support, see docs/experiments.md: all samples at the temperature that is learnt, a

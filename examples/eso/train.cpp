@@ -326,12 +326,15 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   TrainResult result;
   const RunState run{f,         method,    hooks,  model, tokenizer, examples,
                      reference, directory, result, ranks, *threads};
-  result.steps = run_method(run, model,
-                            model.optimizer({.adam = f.optimizer == "adamw",
-                                             .beta1 = f.adam_beta1,
-                                             .beta2 = f.adam_beta2,
-                                             .epsilon = f.adam_epsilon,
-                                             .weight_decay = f.weight_decay}));
+  result.steps = run_method(
+      run, model,
+      model.optimizer({.adam = f.optimizer == "adamw",
+                       .beta1 = f.adam_beta1,
+                       .beta2 = f.adam_beta2,
+                       .epsilon = f.adam_epsilon,
+                       .weight_decay = f.weight_decay,
+                       .weight_decay_mode = f.weight_decay_mode == "l2" ? eso::WeightDecay::l2
+                                                                        : eso::WeightDecay::decoupled}));
   check_finite(model, directory.path());
   if (directory.writes()) {
     write_report(directory.path());

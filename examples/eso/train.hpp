@@ -48,6 +48,7 @@ struct TrainFlags : MethodFlags, BackendOptions {
   double min_learning_rate = 0, min_learning_rate_ratio = 0;
   std::int64_t warmup_steps = 0;
   double weight_decay = 0.05;
+  std::string weight_decay_mode = "decoupled";
   std::int64_t max_prompt_tokens = 512, max_response_tokens = 128;
   std::string prompt_overflow = "skip";
   std::vector<double> temperatures = {0.5, 1, 1.5, 2};

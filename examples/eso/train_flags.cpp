@@ -40,6 +40,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
           "the same as a share of --learning-rate; the larger of the two counts");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
   set.add("weight-decay", f.weight_decay, "on matrices, with sgd on everything; 0: off");
+  set.add("weight-decay-mode", f.weight_decay_mode,
+          "of adamw: decoupled, or l2 for a part of the gradient as in Adam");
   set.add("max-prompt-tokens", f.max_prompt_tokens, "longest prompt that is taken");
   set.add("prompt-overflow", f.prompt_overflow,
           "examples with a longer one: skip drops them, truncate cuts their input, of hh the beginning");
@@ -128,6 +130,7 @@ void check_numbers(const TrainFlags& f) {
   within("--min-learning-rate-ratio", f.min_learning_rate_ratio,
          f.min_learning_rate_ratio >= 0 && f.min_learning_rate_ratio <= 1, "0 to 1");
   not_negative("--weight-decay", f.weight_decay);
+  one_of("--weight-decay-mode", f.weight_decay_mode, {"decoupled", "l2"});
   not_negative("--clip-norm", f.clip_norm);
   not_negative("--adam-beta1", f.adam_beta1);
   not_negative("--adam-beta2", f.adam_beta2);

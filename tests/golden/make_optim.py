@@ -8,14 +8,14 @@ import torch
 import transformers
 
 
-def adamw(dtype, decay, epsilon, steps=10):
+def adamw(dtype, decay, epsilon, steps=10, l2=False):
     generator = torch.Generator().manual_seed(7)
     weight = torch.randn(3, 7, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
     bias = torch.randn(5, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
-    optimizer = torch.optim.AdamW(
+    optimizer = (torch.optim.Adam if l2 else torch.optim.AdamW)(
         [{"params": [weight], "weight_decay": decay}, {"params": [bias], "weight_decay": 0.0}],
         lr=1.0, betas=(0.9, 0.95), eps=epsilon, foreach=False, fused=False)
-    case = {"type": str(dtype).split(".")[1], "beta1": 0.9, "beta2": 0.95, "epsilon": epsilon, "weight_decay": decay,
+    case = {"type": str(dtype).split(".")[1], "beta1": 0.9, "beta2": 0.95, "epsilon": epsilon, "weight_decay": decay, "l2": l2,
             "weight": weight.flatten().tolist(), "bias": bias.tolist(), "steps": []}
     for step in range(steps):
         rate, scale = 0.01 / (1 + step), [1.0, 0.25][step % 2]
@@ -89,7 +89,8 @@ def clipping():
 if __name__ == "__main__":
     golden = {"versions": {"torch": torch.__version__, "transformers": transformers.__version__},
               "adamw": [adamw(torch.float32, 0.05, 1e-8), adamw(torch.float64, 0.05, 1e-8),
-                        adamw(torch.float64, 0.0, 1e-3)],
+                        adamw(torch.float64, 0.0, 1e-3), adamw(torch.float32, 0.05, 1e-8, l2=True),
+                        adamw(torch.float64, 0.05, 1e-8, l2=True)],
               "sgd": sgd(), "schedules": schedules(), "clipping": clipping()}
     path = pathlib.Path(__file__).parent / "optim.json"
     path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")

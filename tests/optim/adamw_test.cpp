@@ -73,10 +73,12 @@ eso::TensorLookup copy_of(const std::vector<eso::TensorView>& state) {
 template <class Scalar>
 void compare_with_torch(const nlohmann::json& golden, double tolerance) {
   Pair<Scalar> model(golden["weight"], golden["bias"]);
-  eso::AdamW optimizer{.beta1 = golden["beta1"],
-                       .beta2 = golden["beta2"],
-                       .epsilon = golden["epsilon"],
-                       .weight_decay = golden["weight_decay"]};
+  eso::AdamW optimizer{
+      .beta1 = golden["beta1"],
+      .beta2 = golden["beta2"],
+      .epsilon = golden["epsilon"],
+      .weight_decay = golden["weight_decay"],
+      .weight_decay_mode = golden["l2"] ? eso::WeightDecay::l2 : eso::WeightDecay::decoupled};
   for (const auto& step : golden["steps"]) {
     model.d_weight = step["d_weight"].get<std::vector<Scalar>>();
     model.d_bias = step["d_bias"].get<std::vector<Scalar>>();
@@ -120,9 +122,19 @@ TEST_CASE("one step of AdamW is the one by hand", "[adamw]") {
   CHECK(std::abs(scaled - (1 - 0.01 / (1 + 1e-7))) < 1e-15);
 }
 
-TEST_CASE("ten steps of AdamW are those of torch.optim.AdamW", "[adamw]") {
+TEST_CASE("one step of Adam with L2 is the one by hand", "[adamw]") {
+  // w = 1, g = 0.1 + 0.05 * 1 = 0.15: the step is 0.01 * 0.15 / (0.15 + 1e-8), whatever the size of g.
+  double value = 1, gradient = 0.1;
+  eso::AdamW optimizer{.weight_decay_mode = eso::WeightDecay::l2};
+  optimizer.update(eso::ParameterList<double>{{"w", {1}, &value, &gradient, 1, true}}, 0.01, 1);
+  CHECK(std::abs(value - (1 - 0.01 * 0.15 / (0.15 + 1e-8))) < 1e-15);
+  CHECK(std::abs(value - 0.9900000007) < 1e-10);
+  CHECK(gradient == 0.1);
+}
+
+TEST_CASE("ten steps of AdamW are those of torch.optim.AdamW, with L2 of torch.optim.Adam", "[adamw]") {
   const auto golden = nlohmann::json::parse(std::ifstream(ESO_TEST_DIR "/golden/optim.json"))["adamw"];
-  REQUIRE(golden.size() == 3);
+  REQUIRE(golden.size() == 5);
   for (const auto& one : golden) {
     INFO(one["type"].get<std::string>());
     if (one["type"] == "float32") {

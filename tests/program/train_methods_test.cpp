@@ -336,7 +336,8 @@ TEST_CASE("presets differ from the paper's exactly where they say") {
                                                   {"dropout", "\"config\""},
                                                   {"weight-decay", "0.01"},
                                                   {"max-response-tokens", "64"}});
-  CHECK(differences(flags("literal")) == Map{{"sft-reduction", "\"sequence-sum-prompt-mean\""}});
+  CHECK(differences(flags("literal")) ==
+        Map{{"sft-reduction", "\"sequence-sum-prompt-mean\""}, {"weight-decay-mode", "\"l2\""}});
   CHECK(differences(flags("recommended")) == Map{{"temperatures", "[1.0, 1.0, 1.0, 1.0]"},
                                                  {"eso-token-reduce", "\"mean-batch\""},
                                                  {"eso-lambda", "12.0"},

@@ -51,7 +51,10 @@ void check_same_steps(Core core_optimizer, Torch torch_optimizer, double scale) 
 
 TEST_CASE("torch: AdamW moves the parameters as the core's does") {
   for (const double scale : {1.0, 0.3}) {
-    check_same_steps(eso::AdamW{.weight_decay = 0.1}, eso::torch::AdamW{.weight_decay = 0.1}, scale);
+    for (const auto mode : {eso::WeightDecay::decoupled, eso::WeightDecay::l2}) {
+      check_same_steps(eso::AdamW{.weight_decay = 0.1, .weight_decay_mode = mode},
+                       eso::torch::AdamW{.weight_decay = 0.1, .weight_decay_mode = mode}, scale);
+    }
   }
 }
 

@@ -93,8 +93,11 @@ class TorchModel : public AnyModel::Interface {
   void zero_gradients() override { eso::torch::zero_gradients(decoder_.parameters()); }
   AnyOptimizer optimizer(const OptimizerOptions& o) override {
     if (!o.adam) return made(eso::torch::Sgd{.weight_decay = o.weight_decay});
-    const eso::torch::AdamW adamw{
-        .beta1 = o.beta1, .beta2 = o.beta2, .epsilon = o.epsilon, .weight_decay = o.weight_decay};
+    const eso::torch::AdamW adamw{.beta1 = o.beta1,
+                                  .beta2 = o.beta2,
+                                  .epsilon = o.epsilon,
+                                  .weight_decay = o.weight_decay,
+                                  .weight_decay_mode = o.weight_decay_mode};
     if (group_ && shards_) return made(eso::torch::ShardedAdamW(adamw, group_));
     return made(adamw);
   }

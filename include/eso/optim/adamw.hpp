@@ -16,6 +16,11 @@
 
 namespace eso {
 
+/// How `AdamW` makes weights smaller: `decoupled`, by a factor of their own (AdamW), or `l2`, by a gradient
+/// of weight_decay p beside the loss's (Adam with L2). The latter is divided by the root of the second moment
+/// like any gradient, so that weights with small gradients shrink most.
+enum class WeightDecay { decoupled, l2 };
+
 /// Adam with decoupled weight decay. For update t = 1, 2, ... with g = scale * gradient:
 ///
 ///     p <- p (1 - learning_rate weight_decay)        on parameters that decay
@@ -23,17 +28,19 @@ namespace eso {
 ///     v <- beta2 v + (1 - beta2) g^2
 ///     p <- p - learning_rate / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 ///
-/// in the precision of the parameters, float32 moments for float. One pass over memory: 28 bytes a float
+/// With `WeightDecay::l2` the first line is g <- g + weight_decay p, on parameters that decay.
+/// All in the precision of the parameters, float32 moments for float. One pass over memory: 28 bytes a float
 /// parameter.
 ///
-/// Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, in the order of torch.optim.AdamW. The
-/// paper multiplies the decay by the schedule alone; here, as in PyTorch, it is multiplied by the learning
-/// rate.
+/// Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, in the order of torch.optim.AdamW, and
+/// of torch.optim.Adam for `l2`. The paper multiplies the decay by the schedule alone; here, as in PyTorch,
+/// it is multiplied by the learning rate.
 struct AdamW {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.05;  ///< 0: off
+  WeightDecay weight_decay_mode = WeightDecay::decoupled;
   Threads* threads = nullptr;  ///< share the work; the result does not depend on their number
   Moments moments = {};        ///< what it remembers, sized at the first update
 
@@ -60,11 +67,22 @@ struct AdamW {
                                   .epsilon = static_cast<Scalar>(epsilon)};
     for_each_block(parameters, threads, [&](std::size_t i, Index begin, Index end) {
       const Parameter<Scalar>& parameter = parameters[i];
-      const auto keep = static_cast<Scalar>(parameter.decays ? 1 - learning_rate * weight_decay : 1);
+      const double decay = parameter.decays ? weight_decay : 0;
+      const bool beside = weight_decay_mode == WeightDecay::l2 && decay > 0;
+      const auto keep = static_cast<Scalar>(beside ? 1 : 1 - learning_rate * decay);
       Scalar* const first = moments.first<Scalar>(i);
       Scalar* const second = moments.second<Scalar>(i);
       for (Index k = begin; k < end; k += piece) {
-        move_piece(std::min(piece, end - k), keep, factors, parameter.gradient + k, parameter.value + k,
+        const Index count = std::min(piece, end - k);
+        const Scalar* gradient = parameter.gradient + k;
+        std::array<Scalar, piece> both;
+        if (beside) {
+          const auto weight = static_cast<Scalar>(decay);
+          for (Index j = 0; j < count; ++j)
+            both[j] = factors.scale * gradient[j] + weight * parameter.value[k + j];
+          gradient = both.data();
+        }
+        move_piece(count, keep, beside ? Scalar(1) : factors.scale, factors, gradient, parameter.value + k,
                    first + k, second + k);
       }
     });
@@ -84,11 +102,11 @@ struct AdamW {
   };
 
   template <class Scalar>
-  static void move_piece(Index count, Scalar keep, const Factors<Scalar>& f,
+  static void move_piece(Index count, Scalar keep, Scalar scale, const Factors<Scalar>& f,
                          const Scalar* __restrict gradient, Scalar* __restrict value, Scalar* __restrict m,
                          Scalar* __restrict v) {
     for (Index k = 0; k < count; ++k) {
-      const Scalar g = f.scale * gradient[k];
+      const Scalar g = scale * gradient[k];
       m[k] += f.rest1 * (g - m[k]);
       v[k] = f.beta2 * v[k] + f.rest2 * g * g;
     }

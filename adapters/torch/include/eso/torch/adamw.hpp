@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "eso/optim/adamw.hpp"
 #include "eso/optim/blocks.hpp"
 #include "eso/torch/moments.hpp"
 #include "eso/torch/parameters.hpp"
@@ -27,7 +28,8 @@ struct AdamW {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.05;  ///< 0: off
-  Moments moments = {};        ///< what it remembers, sized at the first update
+  WeightDecay weight_decay_mode = WeightDecay::decoupled;
+  Moments moments = {};  ///< what it remembers, sized at the first update
 
   /// One step. Throws an input `Error` for settings, a rate or a scale that mean nothing and for parameters
   /// other than those of the steps before, each before anything changes.
@@ -81,8 +83,14 @@ struct AdamW {
     // The kernel reads the number of this update as float32, on the device.
     const at::Tensor step = at::full({}, moments.step(), group.values.front().options().dtype(at::kFloat));
     group.steps.assign(group.values.size(), step);
-    at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps,
-                      learning_rate, beta1, beta2, decays ? weight_decay : 0, epsilon, false, false);
+    const double decay = decays ? weight_decay : 0;
+    if (weight_decay_mode == WeightDecay::l2) {
+      at::_fused_adam_(group.values, group.gradients, group.first, group.second, {}, group.steps,
+                       learning_rate, beta1, beta2, decay, epsilon, false, false);
+    } else {
+      at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps,
+                        learning_rate, beta1, beta2, decay, epsilon, false, false);
+    }
   }
 };
 
