@@ -75,12 +75,13 @@ struct AdamW {
       for (Index k = begin; k < end; k += piece) {
         const Index count = std::min(piece, end - k);
         const Scalar* gradient = parameter.gradient + k;
-        std::array<Scalar, piece> both;
+        std::array<Scalar, piece> with_decay;
+        Scalar* const both = with_decay.data();
         if (beside) {
           const auto weight = static_cast<Scalar>(decay);
           for (Index j = 0; j < count; ++j)
             both[j] = factors.scale * gradient[j] + weight * parameter.value[k + j];
-          gradient = both.data();
+          gradient = both;
         }
         move_piece(count, keep, beside ? Scalar(1) : factors.scale, factors, gradient, parameter.value + k,
                    first + k, second + k);
