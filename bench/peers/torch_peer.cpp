@@ -2,6 +2,7 @@
 // torch_peer float32|bfloat16: the side of eso::torch in bench/peers, on the CPU; see eso_peer.cpp.
 
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <iostream>
 #include <map>
@@ -34,6 +35,59 @@ json load(TorchPeer& peer, const json& request) {
   return json::object();
 }
 
+/// What LibTorch's operators took on one thread, by their names, without those that they call.
+class Operators {
+ public:
+  Operators() {
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(
+            [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
+              auto context = std::make_unique<Call>();
+              context->name = call.name();
+              context->outer = std::exchange(current_, context.get());
+              context->begin = std::chrono::steady_clock::now();
+              return context;
+            },
+            [](const at::RecordFunction&, at::ObserverContext* ended) {
+              const auto& call = static_cast<const Call&>(*ended);
+              const double seconds =
+                  std::chrono::duration<double>(std::chrono::steady_clock::now() - call.begin).count();
+              seconds_[call.name] += seconds - call.inside;
+              current_ = call.outer;
+              if (call.outer) call.outer->inside += seconds;
+            })
+            .scopes({at::RecordScope::FUNCTION}));
+  }
+  Operators(const Operators&) = delete;
+  Operators& operator=(const Operators&) = delete;
+  ~Operators() {
+    at::removeCallback(handle_);
+    seconds_.clear();
+  }
+
+  const std::map<std::string, double>& seconds() const { return seconds_; }
+
+ private:
+  struct Call : at::ObserverContext {
+    std::string name;
+    std::chrono::steady_clock::time_point begin;
+    double inside = 0;
+    Call* outer = nullptr;
+  };
+
+  static inline thread_local Call* current_ = nullptr;
+  static inline thread_local std::map<std::string, double> seconds_;
+  at::CallbackHandle handle_ = 0;
+};
+
+/// A step of training and what of it LibTorch's operators took.
+json profile(TorchPeer& peer, const json& request) {
+  const Operators operators;
+  json result = train_step(peer, request);
+  result["operators"] = operators.seconds();
+  return result;
+}
+
 }  // namespace
 
 int main(int, char** argv) {
@@ -42,6 +96,7 @@ int main(int, char** argv) {
   peer.options.precision = eso::torch::precision_named(argv[1]);
   const std::map<std::string, json (*)(TorchPeer&, const json&)> known{{"load", load},
                                                                        {"train_step", train_step<TorchPeer>},
+                                                                       {"profile", profile},
                                                                        {"generate", generate<TorchPeer>},
                                                                        {"eso_step", eso_step<TorchPeer>}};
   for (std::string line; std::getline(std::cin, line);) {

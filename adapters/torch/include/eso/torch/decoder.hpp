@@ -21,6 +21,7 @@
 #include "eso/random.hpp"
 #include "eso/torch/checkpoint.hpp"
 #include "eso/torch/device.hpp"
+#include "eso/torch/embedding.hpp"
 #include "eso/torch/head.hpp"
 #include "eso/torch/layer.hpp"
 #include "eso/torch/parameters.hpp"
@@ -302,8 +303,10 @@ class Decoder {
     return affine(x, architecture_.weights_in_out ? w : w.t());
   }
 
-  at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions) const {
-    at::Tensor x = at::embedding(outside(Role::token_embedding), tokens).to(compute());
+  /// `shared` has the head's gradient of the table, where it is one with the head.
+  at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions,
+                   std::shared_ptr<at::Tensor> shared = nullptr) const {
+    at::Tensor x = embedded(outside(Role::token_embedding), tokens, std::move(shared)).to(compute());
     if (architecture_.projects()) x = projected(x, outside(Role::project_in));
     if (architecture_.positions == Positions::rotary) return x;
     const at::Tensor rows = positions + architecture_.position_offset;
@@ -361,8 +364,9 @@ class Decoder {
     };
   }
 
-  at::Tensor hidden(const std::shared_ptr<const Packed>& packed, std::optional<DropSeed> drop) const {
-    at::Tensor x = embed(packed->tokens, packed->positions);
+  at::Tensor hidden(const std::shared_ptr<const Packed>& packed, std::optional<DropSeed> drop,
+                    const std::shared_ptr<at::Tensor>& shared) const {
+    at::Tensor x = embed(packed->tokens, packed->positions, shared);
     const std::optional<Rotation> rotation = rotation_of(architecture_, packed->positions, compute());
     for (Index index = 0; index < architecture_.layers; ++index) {
       const Recomputable layer = layer_function(index, packed, rotation, drop);
@@ -387,11 +391,12 @@ class Decoder {
       return result;
     }
     const c10::AutoGradMode graph(keeps);
-    const auto packed = std::make_shared<const Packed>(
-        Packer(batch, Head::chunk_rows(vocabulary_size(), head_.sums)).pack(options_.device, compute()));
+    const std::int64_t chunk = head_.chunk_rows(vocabulary_size(), options_.device);
+    const auto packed = std::make_shared<const Packed>(Packer(batch, chunk).pack(options_.device, compute()));
     std::optional<DropSeed> drop;
     if (seed) drop = DropSeed{*seed, batch.prompts.front().example, options_.lora.dropout};
-    logp_ = head_.log_probs(hidden(packed, drop), head_weight(), packed->targets);
+    const auto shared = architecture_.tied_head ? std::make_shared<at::Tensor>() : nullptr;
+    logp_ = head_.log_probs(hidden(packed, drop, shared), head_weight(), packed->targets, shared);
     places_ = packed->targets.places;
     const at::Tensor host = logp_.detach().to(at::kCPU, at::kDouble);
     for (std::size_t i = 0; i < places_.size(); ++i) {

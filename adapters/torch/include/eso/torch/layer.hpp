@@ -118,8 +118,9 @@ class Layer {
     const bool blocks = a.qkv_order == QkvOrder::blocks;
     const at::Tensor parts = blocks ? qkv.view({qkv.size(0), 3, a.heads, a.head_width()})
                                     : qkv.view({qkv.size(0), a.heads, 3, a.head_width()});
-    const std::int64_t at = blocks ? 1 : 2;
-    return {parts.select(at, 0), parts.select(at, 1), parts.select(at, 2)};
+    // Unbound and not selected: the three gradients then become one array in one copy.
+    const std::vector<at::Tensor> three = parts.unbind(blocks ? 1 : 2);
+    return {three[0], three[1], three[2]};
   }
 };
 

@@ -26,10 +26,11 @@ struct Block {
   bool even() const { return rows == texts * longest; }
 };
 
-/// Prompts of like lengths with equally many responses each.
+/// Prompts of like lengths with equally many responses each. A prompt with one response is one text with it,
+/// which stands among the prompts.
 struct Bucket {
   Block prompts, responses;
-  std::int64_t per_prompt = 0;  ///< responses of each prompt
+  std::int64_t per_prompt = 0;  ///< responses of each prompt that stand apart from it
   IndexLists::Place lengths;    ///< of the prompts
   at::Tensor mask;  ///< (1 or prompts * per_prompt, 1, R, m + R) added to the scores of responses: 0 or -inf
 };
@@ -101,15 +102,23 @@ class Packer {
     Index response, position;
   };
 
-  std::int64_t prompt_rows(std::size_t p) const {
+  bool joined(std::size_t p) const { return responses_[p].size() == 1; }
+
+  std::int64_t prompt_tokens(std::size_t p) const {
     return static_cast<std::int64_t>(batch_.prompts[p].tokens.size());
   }
 
-  /// Rows of the longest response to a prompt.
-  std::int64_t response_rows(std::size_t p) const {
-    std::int64_t longest = 0;
-    for (const Index n : responses_[p]) longest = std::max(longest, row_count(n));
-    return longest;
+  /// Rows among the prompts.
+  std::int64_t prompt_rows(std::size_t p) const {
+    return prompt_tokens(p) + (joined(p) ? row_count(responses_[p].front()) : 0);
+  }
+
+  /// Rows of each response to a prompt that stand apart from it.
+  std::vector<std::int64_t> response_rows(std::size_t p) const {
+    std::vector<std::int64_t> rows;
+    if (joined(p)) return rows;
+    for (const Index n : responses_[p]) rows.push_back(row_count(n));
+    return rows;
   }
 
   std::int64_t row_count(Index n) const {
@@ -120,27 +129,31 @@ class Packer {
   std::vector<std::vector<std::size_t>> buckets() const {
     std::vector<std::size_t> order(batch_.prompts.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto longest_of = [&](std::size_t p) {
+      const std::vector<std::int64_t> each = response_rows(p);
+      return each.empty() ? std::int64_t{0} : *std::max_element(each.begin(), each.end());
+    };
     const auto key = [&](std::size_t p) {
-      return std::tuple(responses_[p].size(), prompt_rows(p), response_rows(p), p);
+      return std::tuple(responses_[p].size(), prompt_rows(p), longest_of(p), p);
     };
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
     std::vector<std::vector<std::size_t>> result;
     std::int64_t count = 0, rows = 0, longest = 0, own_rows = 0, own_longest = 0, per_prompt = -1;
     for (const std::size_t p : order) {
       const auto responses = static_cast<std::int64_t>(responses_[p].size());
-      std::int64_t own = 0;
-      for (const Index n : responses_[p]) own += row_count(n);
+      const std::vector<std::int64_t> each = response_rows(p);
+      const std::int64_t own = std::accumulate(each.begin(), each.end(), std::int64_t{0});
       const auto fits = [](std::int64_t padded, std::int64_t real) { return 4 * padded <= 5 * real; };
       if (responses != per_prompt ||
           !fits((count + 1) * std::max(longest, prompt_rows(p)), rows + prompt_rows(p)) ||
-          !fits((count + 1) * responses * std::max(own_longest, response_rows(p)), own_rows + own)) {
+          !fits((count + 1) * responses * std::max(own_longest, longest_of(p)), own_rows + own)) {
         result.emplace_back();
         count = rows = longest = own_rows = own_longest = 0;
         per_prompt = responses;
       }
       result.back().push_back(p);
       ++count, rows += prompt_rows(p), own_rows += own;
-      longest = std::max(longest, prompt_rows(p)), own_longest = std::max(own_longest, response_rows(p));
+      longest = std::max(longest, prompt_rows(p)), own_longest = std::max(own_longest, longest_of(p));
     }
     return result;
   }
@@ -164,30 +177,36 @@ class Packer {
     return block;
   }
 
+  /// The rows of a response but its last token, and what is asked of them and of the prompt's last row.
+  void add_response(std::size_t p, Index n) {
+    const Tokens& tokens = batch_.response(n).tokens;
+    asked_.push_back({packed_.prompt_begin[p] + prompt_tokens(p) - 1, tokens[0], n, 0});
+    for (std::int64_t t = 0; t < row_count(n); ++t) {
+      asked_.push_back(
+          {static_cast<std::int64_t>(tokens_.size()), tokens[static_cast<std::size_t>(t) + 1], n, t + 1});
+      add_row(tokens[static_cast<std::size_t>(t)], prompt_tokens(p) + t);
+    }
+  }
+
   void add_bucket(const std::vector<std::size_t>& prompts) {
     Bucket& bucket = packed_.buckets.emplace_back();
     std::vector<std::int64_t> lengths, own_lengths;
     const auto begin = static_cast<std::int64_t>(tokens_.size());
     for (const std::size_t p : prompts) {
       packed_.prompt_begin[p] = static_cast<Index>(tokens_.size());
-      for (std::int64_t t = 0; t < prompt_rows(p); ++t)
+      for (std::int64_t t = 0; t < prompt_tokens(p); ++t)
         add_row(batch_.prompts[p].tokens[static_cast<std::size_t>(t)], t);
+      if (joined(p)) add_response(p, responses_[p].front());
       lengths.push_back(prompt_rows(p));
     }
     const auto own_begin = static_cast<std::int64_t>(tokens_.size());
     for (const std::size_t p : prompts) {
-      for (const Index n : responses_[p]) {
-        const Tokens& tokens = batch_.response(n).tokens;
-        asked_.push_back({packed_.prompt_begin[p] + prompt_rows(p) - 1, tokens[0], n, 0});
-        for (std::int64_t t = 0; t < row_count(n); ++t) {
-          asked_.push_back(
-              {static_cast<std::int64_t>(tokens_.size()), tokens[static_cast<std::size_t>(t) + 1], n, t + 1});
-          add_row(tokens[static_cast<std::size_t>(t)], prompt_rows(p) + t);
-        }
-        own_lengths.push_back(row_count(n));
-      }
+      const std::vector<std::int64_t> each = response_rows(p);
+      own_lengths.insert(own_lengths.end(), each.begin(), each.end());
+      if (joined(p)) continue;
+      for (const Index n : responses_[p]) add_response(p, n);
     }
-    bucket.per_prompt = static_cast<std::int64_t>(responses_[prompts.front()].size());
+    bucket.per_prompt = joined(prompts.front()) ? 0 : std::ssize(responses_[prompts.front()]);
     bucket.prompts = block_of(lengths, begin);
     bucket.responses = block_of(own_lengths, own_begin);
     bucket.lengths = lists_.add(lengths);
