@@ -75,3 +75,23 @@ TEST_CASE("torch: devices and precisions that are none are refused") {
   }
   CHECK_THROWS_AS(eso::torch::precision_named("float16"), eso::Error);
 }
+
+TEST_CASE("torch: decoding with packed weights gives the same logits") {
+  for (const Precision precision : {Precision::float32, Precision::bfloat16}) {
+    for (const eso::Architecture& a : {gpt2(), opt(), neox()}) {
+      INFO("family " << int(a.family) << ", bfloat16 " << (precision == Precision::bfloat16));
+      eso::torch::Decoder model = random_torch(a, test_options(precision));
+      const std::vector<eso::Prompt> prompts{{{1, 2}, 0}, {{3}, 1}};
+      auto copied = model.decode(prompts);
+      model.packs_for_decoding = false;
+      auto plain = model.decode(prompts);
+      for (eso::TokenId step = 0; step < 5; ++step) {
+        copied.advance(std::vector<eso::Index>{0, 1}, std::vector<eso::TokenId>{step, 7});
+        plain.advance(std::vector<eso::Index>{0, 1}, std::vector<eso::TokenId>{step, 7});
+        const float most = plain.logits().array().abs().maxCoeff();
+        CHECK((copied.logits() - plain.logits()).array().abs().maxCoeff() <
+              (precision == Precision::float32 ? 1e-5F : 2e-2F) * most);
+      }
+    }
+  }
+}

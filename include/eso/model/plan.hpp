@@ -146,7 +146,7 @@ class Planner {
     } else {
       add_torch(plan, one, share(s_.batch), micro < s_.batch);
     }
-    plan.work = work(step, chunks(one) > 1);
+    plan.work = work(step, !keeps_logits(one));
     return plan;
   }
 
@@ -164,7 +164,7 @@ class Planner {
     }
   };
 
-  static constexpr double logit_bytes = 64 << 20;  ///< of a chunk of the head; no more are kept
+  static constexpr double group_bytes = 64 << 20;  ///< logits that are computed together, if not kept
 
   static double number(Index value) { return static_cast<double>(value); }
 
@@ -222,7 +222,10 @@ class Planner {
   /// Numbers of a layer's matrices behind attention, and of the head's.
   double behind() const { return H_ * H_ + 2 * H_ * I_; }
   double head_matrix() const { return number(a_.vocabulary) * E_; }
-  double chunks(const Rows& b) const { return 4 * b.head() * number(a_.vocabulary) / logit_bytes; }
+  double logits(const Rows& b) const { return bytes_ * b.head() * number(a_.vocabulary); }
+  bool keeps_logits(const Rows& b) const { return logits(b) <= (eigen() ? 1 : 4) * group_bytes; }
+  /// Numbers of the matrices that decoding copies into another order.
+  double matrices() const { return layers() * (3 * H_ * H_ + behind()) + head_matrix(); }
   /// The least doubling of `first` that is enough.
   static double doubled(double first, double enough) {
     while (first < enough) first *= 2;
@@ -238,12 +241,11 @@ class Planner {
                  last = n * before + M * ((after() ? 4 : 3) * H_ + 2 * I_),
                  ends = n * H_ + 2 * M * H_ + M * E_ + (a_.projects() ? n * E_ : 0);
     const double kept = (layers() - 1) * n * layer + last + ends,
-                 logits = chunks(b) <= 1 ? 4 * M * number(a_.vocabulary) : 0,
-                 packed = s_.samples > 0 ? 4 * (layers() * (3 * H_ * H_ + behind()) + head_matrix()) : 0;
+                 logits_kept = keeps_logits(b) ? logits(b) : 0, packed = s_.samples > 0 ? 4 * matrices() : 0;
     for (PlanMemory* phase : {&plan.sampling, &plan.head, &plan.layers, &plan.embeddings, &plan.update}) {
       phase->gradients = 4 * trained();
       phase->activations = 4 * kept;
-      phase->head = logits;
+      phase->head = logits_kept;
       phase->copies = packed;
     }
     plan.head.head += 4 * ((number(s_.threads) + 1) * M * E_ + number(s_.threads) * 256 * 1024);
@@ -265,6 +267,9 @@ class Planner {
 
   // ---- `torch::Decoder`: autograd keeps what a gradient needs, and gives it back on the way.
 
+  /// A prompt's one response is one text with it.
+  static bool apart(const Rows& b) { return b.response > 0 && b.responses != b.prompts; }
+
   bool learns(Role product) const {
     return !adapted() || std::any_of(s_.adapters.begin(), s_.adapters.end(),
                                      [&](const PlanAdapter& adapter) { return adapter.product == product; });
@@ -277,7 +282,7 @@ class Planner {
     const auto if_learns = [&](Role product) { return learns(product) ? 1.0 : 0.0; };
     double values = n * H_ * (after() ? 0 : 1) + n * H_ * if_learns(Role::qkv_weight);
     values += n * H_ * (turns() ? 6 : 4);
-    if (b.response > 0) values += 2 * b.responses * (b.prompt + b.response) * H_;
+    if (apart(b)) values += 2 * b.responses * (b.prompt + b.response) * H_;
     values += tail * H_ * if_learns(Role::attention_out_weight);
     values += tail * H_ * ((a_.parallel_residual ? 0 : 1) + (after() ? 1 : 0));
     values += tail * H_ * if_learns(Role::inner_weight);
@@ -290,23 +295,24 @@ class Planner {
   }
 
   void add_torch(Plan& plan, const Rows& b, double prompts, bool several) const {
-    const double n = b.all(), M = b.head(), V = number(a_.vocabulary), all = 4 * trained(),
+    const double n = b.all(), M = b.head(), all = 4 * trained(),
                  embedding = adapted() ? 0 : 4 * head_matrix(), tied = a_.tied_head ? embedding : 0;
     const bool again = s_.checkpoint_activations, casts = s_.bfloat16 && !adapted();
     const double layer = kept(b, n), input = bytes_ * n * H_,
                  ends = bytes_ * (M * H_ * (a_.final_norm ? 2 : 1) + (a_.projects() ? (M + n) * E_ : 0)),
                  inner = again ? layers() * input : (layers() - 1) * layer + kept(b, M);
     const double copies = s_.bfloat16 ? 2 * (casts ? layer_ : adapters_) * (again ? 1 : layers()) : 0;
-    const double z = std::min(4 * M * V, logit_bytes), product = s_.bfloat16 ? z / 2 + 2 * head_matrix() : 0,
-                 term = adapted() || (chunks(b) <= 1 && !s_.bfloat16) ? 0 : bytes_ * head_matrix();
+    const double z = keeps_logits(b) ? logits(b) : std::min(logits(b), group_bytes),
+                 chunk = std::min(4 * M * number(a_.vocabulary), s_.cuda ? group_bytes : group_bytes / 16);
 
-    plan.head.copies = plan.layers.copies = copies;
+    plan.layers.copies = copies;
+    plan.head.copies = copies + (casts ? 2 * head_matrix() : 0);
     plan.head.activations = inner + ends;
     plan.head.gradients = several ? all : 0;
-    plan.head.head = std::max(2 * z + product, z + product + term + embedding);
+    plan.head.head = z + std::max(3 * chunk, embedding);
 
     // The gradients of attention: queries, keys and values three times over, and those beside responses.
-    const double beside = b.response > 0 ? b.responses * (b.prompt + b.response) : 0,
+    const double beside = apart(b) ? b.responses * (b.prompt + b.response) : 0,
                  scratch = bytes_ * std::max(n * (11 * H_) + 2 * beside * H_, n * (H_ + 2 * I_)) +
                            (again ? layer : 0);
     PlanMemory first = plan.layers, end = plan.layers;
@@ -317,12 +323,14 @@ class Planner {
     end.gradients = all + (several ? tied : 0);
     plan.layers = first.total() > end.total() ? first : end;
 
-    plan.embeddings.gradients = all + tied + (several ? embedding : 0);
+    plan.embeddings.gradients = all + (several ? embedding : 0);
     plan.embeddings.scratch = 4 * n * E_ + input;
     plan.update.gradients = plan.sampling.gradients = all;
     plan.update.scratch = std::min(all, 4 * std::max(head_matrix(), 0x1p25));
-    if (s_.samples > 0 && s_.bfloat16)
-      plan.sampling.copies = 2 * (casts ? layers() * layer_ + head_matrix() : trained());
+    if (s_.samples > 0) {
+      if (s_.bfloat16) plan.sampling.copies = 2 * (casts ? layers() * layer_ + head_matrix() : trained());
+      if (!s_.cuda && !casts) plan.sampling.copies += bytes_ * matrices();
+    }
     add_sampling(plan.sampling, prompts, (turns() ? 12 : 10) * H_ + 2 * I_, 32, s_.bfloat16 ? 6 : 4);
   }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/cpu/Utils.h>
 #include <c10/core/GradMode.h>
 
 #include <memory>
@@ -14,7 +15,13 @@
 
 namespace eso::torch {
 
-/// a b, (M, K) by (K, N), plus `bias` (N) if it is defined, without a graph.
+/// oneDNN's operator of that name, where LibTorch has it.
+inline std::optional<c10::OperatorHandle> one_dnn(const char* name) {
+  const bool there = at::globalContext().hasMKLDNN() && at::globalContext().userEnabledMkldnn();
+  return there ? c10::Dispatcher::singleton().findSchema({name, ""}) : std::nullopt;
+}
+
+/// a b, (M, K) by (K, N), plus `bias` (N) if it is defined, without a graph. b may come from `packed`.
 ///
 /// On the CPU in float32 it is oneDNN's product where LibTorch has it: two to three times as fast as its
 /// default for a few rows, which is what generation multiplies, and a little faster for many.
@@ -22,16 +29,26 @@ inline at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Te
   using Signature =
       at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
                  c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
-  static const std::optional<c10::OperatorHandle> one_dnn =
-      at::globalContext().hasMKLDNN() && at::globalContext().userEnabledMkldnn()
-          ? c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""})
-          : std::nullopt;
-  if (one_dnn && a.is_cpu() && a.scalar_type() == at::kFloat && a.numel() > 0 && b.numel() > 0) {
+  static const std::optional<c10::OperatorHandle> linear = one_dnn("mkldnn::_linear_pointwise");
+  const bool plain = linear && a.is_cpu() && a.scalar_type() == at::kFloat && a.numel() > 0 && b.numel() > 0;
+  if (b.is_mkldnn() || plain) {
     const std::optional<at::Tensor> added = bias.defined() ? std::optional(bias) : std::nullopt;
-    return one_dnn->typed<Signature>().call(a, b.t(), added, "none", c10::List<std::optional<at::Scalar>>(),
-                                            "");
+    return linear->typed<Signature>().call(a, b.is_mkldnn() ? b : b.t(), added, "none",
+                                           c10::List<std::optional<at::Scalar>>(), "");
   }
   return bias.defined() ? at::addmm(bias, a, b) : at::mm(a, b);
+}
+
+/// A copy of b (K, N) in the order in which oneDNN's product reads it, for `product` alone; b itself where
+/// LibTorch or the processor have none. A product of few rows takes a quarter less time with it in float32,
+/// two fifths in bfloat16.
+inline at::Tensor packed(const at::Tensor& b) {
+  static const std::optional<c10::OperatorHandle> reorder = one_dnn("mkldnn::_reorder_linear_weight");
+  const bool type = b.scalar_type() == at::kFloat ||
+                    (b.scalar_type() == at::kBFloat16 && at::cpu::is_avx512_vnni_supported());
+  if (!reorder || !b.is_cpu() || !type || b.numel() == 0) return b;
+  using Signature = at::Tensor(const at::Tensor&, std::optional<c10::SymInt>);
+  return reorder->typed<Signature>().call(b.t(), std::nullopt);
 }
 
 /// x w, plus `bias` if it is defined, and its gradient.

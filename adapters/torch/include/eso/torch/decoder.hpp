@@ -58,6 +58,9 @@ class Decoding;
 /// A pass waits for the device once, for the log-probabilities.
 class Decoder {
  public:
+  /// Generation copies the weights into the order in which it reads them, on the CPU where oneDNN does so.
+  /// Faster by a third; in float32 as much memory again as the weights while it lasts.
+  bool packs_for_decoding = true;
   bool keeps_for_backward = true;  ///< false: `log_probs` keeps nothing and `backward` is refused
 
   /// Takes the arrays of `arrays(a)` in that order, on the device already; they are changed by training.

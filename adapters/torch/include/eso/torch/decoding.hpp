@@ -33,6 +33,7 @@ class Decoding {
     const c10::NoGradGuard no_grad;
     for (Index layer = 0; layer < model.architecture().layers; ++layer) weights_.push_back(cast(layer));
     head_weight_ = model.head_weight().detach().to(model.compute());
+    if (model.packs_for_decoding) pack(head_weight_, head_weight_.t());
     logits_ = at::empty({0, model.vocabulary_size()});
     if (!prompts.empty()) prefill(batch);
   }
@@ -86,9 +87,17 @@ class Decoding {
  private:
   Decoding(const Decoding&) = default;
 
+  /// Replaces a weight by its copy for products, where there is one.
+  static void pack(at::Tensor& weight, const at::Tensor& in_out) {
+    if (at::Tensor copy = packed(in_out); copy.is_mkldnn()) weight = std::move(copy);
+  }
+
   std::vector<at::Tensor> cast(Index layer) const {
     std::vector<at::Tensor> weights = model_->layer_weights(layer);
     for (at::Tensor& weight : weights) weight = weight.detach().to(model_->compute());
+    if (!model_->packs_for_decoding) return weights;
+    for (const std::size_t matrix : Layer::matrices)
+      pack(weights[matrix], in_out(model_->architecture(), weights[matrix]));
     return weights;
   }
 
@@ -257,7 +266,7 @@ class Decoding {
     const auto larger = [&](const at::Tensor* old) {
       at::Tensor cache = at::empty({static_cast<std::int64_t>(rows_.size()), a.heads,
                                     std::max<std::int64_t>(32, 2 * capacity), a.head_width()},
-                                   head_weight_.options());
+                                   keys_.front().options());
       if (old) cache.narrow(2, 0, length_).copy_(old->narrow(2, 0, length_));
       return cache;
     };

@@ -38,9 +38,9 @@ class Head {
     return rows_of(device.is_cpu() ? std::int64_t{4} << 20 : group_bytes, vocabulary, sums);
   }
 
-  /// (rows, V), of x and a weight in one type.
+  /// (rows, V), of x and a weight in one type, which may be `packed`.
   at::Tensor logits(const at::Tensor& x, const at::Tensor& weight) const {
-    at::Tensor logits = product(x, weight.t()).to(sums);
+    at::Tensor logits = product(x, weight.is_mkldnn() ? weight : weight.t()).to(sums);
     return temperature == 1 ? logits : logits.div_(temperature);
   }
 

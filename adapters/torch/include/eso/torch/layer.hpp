@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -52,12 +53,20 @@ inline at::Tensor turned(const at::Tensor& x, const Rotation& r) {
                  2);
 }
 
+/// A weight as (inputs, outputs), however files have it.
+inline at::Tensor in_out(const Architecture& a, const at::Tensor& weight) {
+  return a.weights_in_out ? weight : weight.t();
+}
+
 /// One layer of a decoder as a function of its input and its weights, which come as one list: the twelve
-/// arrays of `arrays(a)`, then A and B of each adapter.
+/// arrays of `arrays(a)`, of which matrices may be `packed`, then A and B of each adapter.
 class Layer {
  public:
   /// Attention of rows: (rows, H) from their queries, keys and values.
   using Attend = std::function<at::Tensor(const HeadsOfRows&)>;
+
+  /// Where the matrices are in the list, by `Product`; the bias of each comes after it.
+  static constexpr std::array<std::size_t, 4> matrices = {2, 4, 8, 10};
 
   const Architecture& a;
   const std::vector<LoraModule>& adapters;
@@ -90,10 +99,10 @@ class Layer {
   }
 
   at::Tensor product(Product which, const at::Tensor& x, std::span<const at::Tensor> weights) const {
-    static constexpr std::size_t places[] = {2, 4, 8, 10};
-    const at::Tensor& w = weights[places[static_cast<std::size_t>(which)]];
-    const at::Tensor& b = weights[places[static_cast<std::size_t>(which)] + 1];
-    at::Tensor y = affine(x, a.weights_in_out ? w : w.t(), b);
+    const std::size_t place = matrices[static_cast<std::size_t>(which)];
+    const at::Tensor& w = weights[place];
+    const at::Tensor& b = weights[place + 1];
+    at::Tensor y = affine(x, w.is_mkldnn() ? w : in_out(a, w), b);
     for (std::size_t i = 0; i < adapters.size(); ++i) {
       if (adapters[i].product != which) continue;
       const at::Tensor& A = weights[12 + 2 * i];
