@@ -92,6 +92,7 @@ json profile(TorchPeer& peer, const json& request) {
 
 int main(int, char** argv) {
   at::set_num_threads(2);
+  eso::torch::keep_host_memory();
   TorchPeer peer;
   peer.options.precision = eso::torch::precision_named(argv[1]);
   const std::map<std::string, json (*)(TorchPeer&, const json&)> known{{"load", load},

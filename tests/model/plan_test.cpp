@@ -92,6 +92,11 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   const double before = 48 * 6 * 12 + 2 * 72 * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
   CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends) + 2 * 4 * 48 * 3);
   CHECK(plan.layers.activations > 0);
+  // the logits of 39 rows and what a chunk of them needs; later the gradient of the head alone
+  CHECK(plan.head.head == 4 * 39 * 13 * 4);
+  CHECK(plan.embeddings.gradients == 4 * 2590);
+  // matrices and head in the order in which decoding reads them
+  CHECK(plan.sampling.copies == 4 * (2 * (4 * 144 + 2 * 204) + 156));
 
   PlanSettings s = small_torch_run();
   s.checkpoint_activations = true;
@@ -101,16 +106,29 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   s.bfloat16 = true;
   const Plan rounded = eso::plan(gpt2(), s);
   CHECK(rounded.head.weights == 4 * 2590);
-  CHECK(rounded.head.copies == 2 * 2 * 1109);
+  CHECK(rounded.layers.copies == 2 * 2 * 1109);
+  CHECK(rounded.head.copies == 2 * (2 * 1109 + 156));
+  CHECK(rounded.sampling.copies == 2 * (2 * 1109 + 156));
   CHECK(rounded.head.activations == 2 * (2 * before + (48 + 39) * tail + ends) + 2 * 4 * 48 * 3);
 
   s.adapter_rank = 2;
   s.adapters = {{eso::Role::qkv_weight, 36}};
   const Plan lora = eso::plan(gpt2(), s);
   CHECK(lora.trained == 2 * 2 * (12 + 36));
+  CHECK(lora.sampling.copies == 2 * lora.trained + 2 * (2 * (4 * 144 + 2 * 204) + 156));
+  s.cuda = true;
+  CHECK(eso::plan(gpt2(), s).sampling.copies == 2 * lora.trained);
   CHECK(lora.head.weights == 2 * 2590 + 4 * lora.trained);
   CHECK(lora.update.gradients == 4 * lora.trained);
   CHECK(lora.update.moments == 8 * lora.trained);
+}
+
+TEST_CASE("a plan by hand: a prompt with one response is one text on LibTorch") {
+  PlanSettings s = small_torch_run();
+  s.samples = 0;
+  // 3 texts of 4 + 4 rows, 15 of which meet the head; no keys stand beside a response's
+  const double before = 24 * 6 * 12, tail = 3 * 12 + 2 * 17, ends = 15 * 24;
+  CHECK(eso::plan(gpt2(), s).head.activations == 4 * (2 * before + (24 + 15) * tail + ends) + 2 * 4 * 24 * 3);
 }
 
 TEST_CASE("a plan by hand: the operations of a step") {

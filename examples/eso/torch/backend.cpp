@@ -196,6 +196,7 @@ class TorchLibrary : public BackendLibrary {
     const char* const local = std::getenv("LOCAL_RANK");
     const bool numbered = group_ && local && o.device == "cuda";
     options.device = eso::torch::device_named(numbered ? std::string("cuda:") + local : o.device);
+    if (options.device.is_cpu()) eso::torch::keep_host_memory();
     options.precision = eso::torch::precision_named(o.precision);
     options.trains = use == Use::training;
     options.checkpoint_activations = o.checkpoint_activations;
