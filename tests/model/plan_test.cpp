@@ -87,10 +87,11 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   const Plan plan = eso::plan(gpt2(), small_torch_run());
   CHECK(plan.head.gradients == 0);
   CHECK(plan.update.gradients == 4 * 2590);
-  // A row of layer 0: seven widths before attention's output is multiplied, three and two inner after it; the
-  // responses' keys and values beside their prompts': 9 (4 + 4) rows; sums of attention.
-  const double before = 48 * 6 * 12 + 2 * 72 * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
-  CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends) + 2 * 4 * 48 * 3);
+  // A row of layer 0: five widths before attention's output is multiplied, three and two inner after it; the
+  // responses' keys and values beside their prompts': 9 (4 + 4) rows. On a GPU attention's output and sums
+  // too.
+  const double before = 48 * 5 * 12 + 2 * 72 * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
+  CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends));
   CHECK(plan.layers.activations > 0);
   // the logits of 39 rows and what a chunk of them needs; later the gradient of the head alone
   CHECK(plan.head.head == 4 * 39 * 13 * 4);
@@ -103,13 +104,17 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   CHECK(eso::plan(gpt2(), s).head.activations == 4 * (2 * 48 * 12 + ends));
 
   s = small_torch_run();
+  s.cuda = true;
+  CHECK(eso::plan(gpt2(), s).head.activations == plan.head.activations + 2 * 4 * 48 * (12 + 3));
+
+  s = small_torch_run();
   s.bfloat16 = true;
   const Plan rounded = eso::plan(gpt2(), s);
   CHECK(rounded.head.weights == 4 * 2590);
   CHECK(rounded.layers.copies == 2 * 2 * 1109);
   CHECK(rounded.head.copies == 2 * (2 * 1109 + 156));
   CHECK(rounded.sampling.copies == 2 * (2 * 1109 + 156));
-  CHECK(rounded.head.activations == 2 * (2 * before + (48 + 39) * tail + ends) + 2 * 4 * 48 * 3);
+  CHECK(rounded.head.activations == 2 * (2 * before + (48 + 39) * tail + ends));
 
   s.adapter_rank = 2;
   s.adapters = {{eso::Role::qkv_weight, 36}};
@@ -127,8 +132,8 @@ TEST_CASE("a plan by hand: a prompt with one response is one text on LibTorch") 
   PlanSettings s = small_torch_run();
   s.samples = 0;
   // 3 texts of 4 + 4 rows, 15 of which meet the head; no keys stand beside a response's
-  const double before = 24 * 6 * 12, tail = 3 * 12 + 2 * 17, ends = 15 * 24;
-  CHECK(eso::plan(gpt2(), s).head.activations == 4 * (2 * before + (24 + 15) * tail + ends) + 2 * 4 * 24 * 3);
+  const double before = 24 * 5 * 12, tail = 3 * 12 + 2 * 17, ends = 15 * 24;
+  CHECK(eso::plan(gpt2(), s).head.activations == 4 * (2 * before + (24 + 15) * tail + ends));
 }
 
 TEST_CASE("a plan by hand: the operations of a step") {

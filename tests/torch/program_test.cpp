@@ -161,6 +161,18 @@ TEST_CASE("torch: every method trains as eigen does") {
   }
 }
 
+TEST_CASE("torch: dropout trains as eigen does") {
+  const Runs runs;
+  const auto run = [&](const std::string& backend) {
+    return runs.train(backend, Runs::small() + Words{"--method", "eso", "--active-epochs", "all", "--epochs",
+                                                     "2", "--optimizer", "sgd", "--learning-rate", "1e-2",
+                                                     "--dropout", "0.1", "--backend", backend});
+  };
+  const auto eigen = run("eigen"), torch = run("torch");
+  CHECK(lines_apart(eigen / "metrics.jsonl", torch / "metrics.jsonl", 1e-4) == "");
+  CHECK(weights_apart(eigen, torch) < 1e-5);
+}
+
 TEST_CASE("torch: losses of pairs train as eigen does") {
   const TemporaryFolder folder;
   std::string pairs;
@@ -316,7 +328,7 @@ TEST_CASE("torch: what the backend cannot do is refused, by its flag or variable
                    {}, prepare);
   };
   CHECK(not_refused(call({"--device", "cuda:99"}), {"device", "cuda:99"}) == "");
-  CHECK(not_refused(call({"--dropout", "0.1"}), {"--dropout"}) == "");
+  CHECK(not_refused(call({"--dropout", "1"}), {"--dropout"}) == "");
   CHECK(not_refused(call({"--lora-rank", "2", "--lora-targets", "query"}),
                     {"lora-targets", "query", "c_attn"}) == "");
   CHECK(not_refused(call({"--shard-optimizer"}), {"--shard-optimizer", "processes"}) == "");

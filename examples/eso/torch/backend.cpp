@@ -80,10 +80,7 @@ class TorchModel : public AnyModel::Interface {
     return guarded(
         [&] { return parallel_ ? parallel_->log_probs(batch, seed) : decoder_.log_probs(batch, seed); });
   }
-  void set_dropout(const eso::DropoutRates& rates) override {
-    if (rates.any())
-      throw eso::input_error("--dropout", "is not there yet for this backend", "torch", "eigen");
-  }
+  void set_dropout(const eso::DropoutRates& rates) override { decoder_.dropout = rates; }
   void backward(const eso::LogProbs& d_logp) override {
     guarded([&] { parallel_ ? parallel_->backward(d_logp) : decoder_.backward(d_logp); });
   }
@@ -197,6 +194,7 @@ class TorchLibrary : public BackendLibrary {
     const bool numbered = group_ && local && o.device == "cuda";
     options.device = eso::torch::device_named(numbered ? std::string("cuda:") + local : o.device);
     if (options.device.is_cpu()) eso::torch::keep_host_memory();
+    if (group_) group_->join(options.device);
     options.precision = eso::torch::precision_named(o.precision);
     options.trains = use == Use::training;
     options.checkpoint_activations = o.checkpoint_activations;

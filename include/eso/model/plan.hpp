@@ -281,7 +281,8 @@ class Planner {
     const double n = b.all(), gelu = a_.activation == Activation::relu ? 0 : 1;
     const auto if_learns = [&](Role product) { return learns(product) ? 1.0 : 0.0; };
     double values = n * H_ * (after() ? 0 : 1) + n * H_ * if_learns(Role::qkv_weight);
-    values += n * H_ * (turns() ? 6 : 4);
+    // Queries, keys and values. On a GPU what attention gives too, and its sums; turned ones are there twice.
+    values += n * H_ * (!s_.cuda ? 3 : turns() ? 6 : 4);
     if (apart(b)) values += 2 * b.responses * (b.prompt + b.response) * H_;
     values += tail * H_ * if_learns(Role::attention_out_weight);
     values += tail * H_ * ((a_.parallel_residual ? 0 : 1) + (after() ? 1 : 0));
@@ -291,7 +292,7 @@ class Planner {
       const double of = adapter.product == Role::qkv_weight ? n : tail;
       values += of * (number(s_.adapter_rank) + (s_.adapter_dropout ? 2 * inputs(adapter) : 0));
     }
-    return bytes_ * values + 4 * n * number(a_.heads);
+    return bytes_ * values + (s_.cuda ? 4 * n * number(a_.heads) : 0);
   }
 
   void add_torch(Plan& plan, const Rows& b, double prompts, bool several) const {

@@ -22,7 +22,8 @@ namespace eso::torch {
 /// the trainer and the loss see one model, and its gradients are those of the whole batch.
 ///
 /// The gradients of the shares are added up once a step, when `parameters()` is first asked for after
-/// `backward`, in pieces of up to 128 MiB through host memory.
+/// `backward`, in pieces of about 128 MiB: by NCCL where all processes have a GPU of their own, else through
+/// host memory.
 class DataParallel {
  public:
   DataParallel(Decoder& decoder, std::shared_ptr<ProcessGroup> group)
@@ -98,11 +99,11 @@ class DataParallel {
       if (pieces.empty()) return;
       std::vector<at::Tensor> flat;
       for (const at::Tensor& piece : pieces) flat.push_back(piece.reshape(-1));
-      const at::Tensor host = at::cat(flat).to(at::kCPU);
-      group_->sum(host);
+      const at::Tensor all = at::cat(flat);
+      group_->sum(all);
       std::int64_t begin = 0;
       for (const at::Tensor& piece : pieces) {
-        piece.copy_(host.narrow(0, begin, piece.numel()).view(piece.sizes()));
+        piece.copy_(all.narrow(0, begin, piece.numel()).view(piece.sizes()));
         begin += piece.numel();
       }
       pieces.clear();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -21,6 +20,7 @@
 #include "eso/random.hpp"
 #include "eso/torch/checkpoint.hpp"
 #include "eso/torch/device.hpp"
+#include "eso/torch/dropout.hpp"
 #include "eso/torch/embedding.hpp"
 #include "eso/torch/head.hpp"
 #include "eso/torch/layer.hpp"
@@ -63,6 +63,8 @@ class Decoder {
   bool packs_for_decoding = true;
   bool keeps_for_backward = true;  ///< false: `log_probs` keeps nothing and `backward` is refused
 
+  DropoutRates dropout = {};  ///< of `log_probs(batch, seed)`; nothing else drops
+
   /// Takes the arrays of `arrays(a)` in that order, on the device already; they are changed by training.
   Decoder(const Architecture& a, std::vector<DeviceArray> taken, const DecoderOptions& options)
       : architecture_(a),
@@ -98,11 +100,9 @@ class Decoder {
   /// (N, R) log-probabilities in nats. Keeps what `backward` needs until the next call.
   LogProbs log_probs(const Batch& batch) { return forward(batch, std::nullopt); }
 
-  /// The same as the model trains: with the dropout of its adapters, whose masks follow from the seed, the
-  /// step and the first prompt's example.
-  LogProbs log_probs(const Batch& batch, StepSeed seed) {
-    return forward(batch, options_.lora.dropout > 0 ? std::optional(seed) : std::nullopt);
-  }
+  /// The same as the model trains: through the masks of dropout that the step has (`DropoutMasks`), and
+  /// those of its adapters (`AdapterDropout`).
+  LogProbs log_probs(const Batch& batch, StepSeed seed) { return forward(batch, seed); }
 
   /// Adds the gradient of sum(d_logp * log_probs) to the gradients. Once for each `log_probs`: what it kept
   /// is given back on the way.
@@ -329,50 +329,45 @@ class Decoder {
     return outside(architecture_.tied_head ? Role::token_embedding : Role::head);
   }
 
-  /// What names the masks of a pass: its step and the example of its first prompt.
-  struct DropSeed {
-    StepSeed seed;
-    Index example = 0;
-    double rate = 0;
-  };
-
-  /// x with the mask of an adapter's input, the same whenever it is asked for.
-  static at::Tensor dropped(const at::Tensor& x, const DropSeed& drop, std::size_t adapter) {
-    const StreamName name{.seed = drop.seed.seed,
-                          .purpose = Purpose::dropout,
-                          .step = drop.seed.step,
-                          .prompt = static_cast<std::uint32_t>(drop.example),
-                          .sample = static_cast<std::uint32_t>(adapter)};
-    at::Generator generator = x.is_cuda() ? at::detail::getCUDAHooks().getNewGenerator(x.device().index())
-                                          : at::make_generator<at::CPUGeneratorImpl>();
-    generator.set_current_seed(static_cast<std::uint64_t>(uniform01(name, 0) * 0x1p53));
-    const double keep = 1 - drop.rate;
-    return x * at::empty_like(x).bernoulli_(keep, generator).div_(keep);
-  }
-
   /// Layer `index` as a function of its input and its weights as they are trained. It holds copies, not this:
   /// a checkpointed layer is computed again while the backward pass runs.
   Recomputable layer_function(Index index, std::shared_ptr<const Packed> packed,
-                              std::optional<Rotation> rotation, std::optional<DropSeed> drop) const {
+                              std::optional<Rotation> rotation,
+                              std::shared_ptr<const PassDropout> drops) const {
     return [a = architecture_, modules = modules_, scale = adapter_scale(), type = compute(),
-            is_last = last(index), index, packed, rotation, drop](const std::vector<at::Tensor>& in) {
+            is_last = last(index), index, packed, rotation, drops](const std::vector<at::Tensor>& in) {
       std::vector<at::Tensor> weights;
       for (std::size_t i = 1; i < in.size(); ++i) weights.push_back(in[i].to(type));
       Layer layer{a, modules, scale};
       const std::size_t first = static_cast<std::size_t>(index) * modules.size();
-      if (drop) layer.drop = [&](const at::Tensor& v, std::size_t i) { return dropped(v, *drop, first + i); };
-      return layer(
-          in[0], weights, rotation ? &*rotation : nullptr, is_last ? &packed->head_rows : nullptr,
-          [&](const HeadsOfRows& heads) { return attend(heads, *packed, attention_scale(a, index)); });
+      if (drops->adapters) {
+        layer.drop = [&](const at::Tensor& v, std::size_t i) { return (*drops->adapters)(v, first + i); };
+      }
+      const Dropout* const units = drops->units ? &*drops->units : nullptr;
+      if (units) {
+        layer.drop_branch = [&](const at::Tensor& v, DropoutPlace place) {
+          return units->drop(v, place, index, is_last ? &packed->head_list : nullptr);
+        };
+      }
+      return layer(in[0], weights, rotation ? &*rotation : nullptr, is_last ? &packed->head_rows : nullptr,
+                   [&](const HeadsOfRows& heads) {
+                     return attend(heads, *packed, attention_scale(a, index), units, index);
+                   });
     };
   }
 
-  at::Tensor hidden(const std::shared_ptr<const Packed>& packed, std::optional<DropSeed> drop,
+  at::Tensor hidden(const std::shared_ptr<const Packed>& packed, std::optional<StepSeed> seed, Index example,
                     const std::shared_ptr<at::Tensor>& shared) const {
+    const auto drops = std::make_shared<PassDropout>();
+    if (seed && options_.lora.dropout > 0) drops->adapters = {*seed, example, options_.lora.dropout};
+    if (seed && dropout.any()) {
+      drops->units.emplace(DropoutMasks(dropout, architecture_, packed->names, *seed));
+    }
     at::Tensor x = embed(packed->tokens, packed->positions, shared);
+    if (drops->units) x = drops->units->drop(x, DropoutPlace::embedding, 0, nullptr);
     const std::optional<Rotation> rotation = rotation_of(architecture_, packed->positions, compute());
     for (Index index = 0; index < architecture_.layers; ++index) {
-      const Recomputable layer = layer_function(index, packed, rotation, drop);
+      const Recomputable layer = layer_function(index, packed, rotation, drops);
       std::vector<at::Tensor> inputs = layer_weights(index);
       inputs.insert(inputs.begin(), x);
       const bool again = options_.checkpoint_activations && c10::GradMode::is_enabled();
@@ -396,10 +391,9 @@ class Decoder {
     const c10::AutoGradMode graph(keeps);
     const std::int64_t chunk = head_.chunk_rows(vocabulary_size(), options_.device);
     const auto packed = std::make_shared<const Packed>(Packer(batch, chunk).pack(options_.device, compute()));
-    std::optional<DropSeed> drop;
-    if (seed) drop = DropSeed{*seed, batch.prompts.front().example, options_.lora.dropout};
     const auto shared = architecture_.tied_head ? std::make_shared<at::Tensor>() : nullptr;
-    logp_ = head_.log_probs(hidden(packed, drop, shared), head_weight(), packed->targets, shared);
+    const at::Tensor x = hidden(packed, seed, batch.prompts.front().example, shared);
+    logp_ = head_.log_probs(x, head_weight(), packed->targets, shared);
     places_ = packed->targets.places;
     const at::Tensor host = logp_.detach().to(at::kCPU, at::kDouble);
     for (std::size_t i = 0; i < places_.size(); ++i) {

@@ -16,6 +16,8 @@
 
 #include "eso/model/architecture.hpp"
 #include "eso/torch/affine.hpp"
+#include "eso/torch/attention.hpp"
+#include "eso/torch/dropout.hpp"
 #include "eso/torch/lora.hpp"
 #include "eso/torch/packing.hpp"
 
@@ -72,6 +74,8 @@ class Layer {
   const std::vector<LoraModule>& adapters;
   double adapter_scale = 1;
   std::function<at::Tensor(const at::Tensor&, std::size_t)> drop = {};  ///< what goes into A of an adapter
+  /// What attention and feed-forward part add to the residual, dropped.
+  std::function<at::Tensor(const at::Tensor&, DropoutPlace)> drop_branch = {};
 
   /// x (rows, H) through the layer; of `rows` alone after attention, where they are given.
   at::Tensor operator()(const at::Tensor& x, std::span<const at::Tensor> weights, const Rotation* rotation,
@@ -85,7 +89,8 @@ class Layer {
     }
     at::Tensor attended = attend(heads), input = x;
     if (rows) attended = attended.index_select(0, *rows), input = x.index_select(0, *rows);
-    const at::Tensor branch = product(Product::attention_out, attended, weights);
+    const at::Tensor branch =
+        branch_of(product(Product::attention_out, attended, weights), DropoutPlace::attention_out);
     if (a.parallel_residual) return input + branch + feed_forward(norm(input, weights, 6), weights);
     const at::Tensor sum = input + branch;
     if (!after) return sum + feed_forward(norm(sum, weights, 6), weights);
@@ -120,7 +125,11 @@ class Layer {
     const at::Tensor active = a.activation == Activation::relu   ? at::relu(inner)
                               : a.activation == Activation::gelu ? at::gelu(inner)
                                                                  : at::gelu(inner, "tanh");
-    return product(Product::outer, active, weights);
+    return branch_of(product(Product::outer, active, weights), DropoutPlace::feed_forward);
+  }
+
+  at::Tensor branch_of(at::Tensor x, DropoutPlace place) const {
+    return drop_branch ? drop_branch(x, place) : x;
   }
 
   HeadsOfRows split(const at::Tensor& qkv) const {
@@ -157,19 +166,44 @@ inline at::Tensor as_rows(const at::Tensor& texts, const Block& block) {
   return block.even() ? all : all.index_select(0, block.index);
 }
 
+/// `attention` through its probabilities, of which `drop` leaves some: for dropout, whose masks are no
+/// generator's of LibTorch. O(rows keys) memory.
+inline at::Tensor dropped_attention(const at::Tensor& queries, const at::Tensor& keys,
+                                    const at::Tensor& values, const at::Tensor& mask, double scale,
+                                    const std::function<at::Tensor(const at::Tensor&)>& drop) {
+  const at::ScalarType sums = queries.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor scores = at::matmul(queries, keys.transpose(2, 3)).to(sums) * scale;
+  if (mask.defined()) {
+    scores = scores + mask;
+  } else {
+    const auto options = scores.options().dtype(at::kBool);
+    const at::Tensor unseen = at::ones({scores.size(2), scores.size(3)}, options).triu(1);
+    scores = scores.masked_fill(unseen, -INFINITY);
+  }
+  return at::matmul(drop(at::softmax(scores, 3)).to(queries.scalar_type()), values);
+}
+
 /// Causal attention of a packed batch: prompts among themselves, each response over its prompt's keys and
-/// values, computed once, and its own.
-inline at::Tensor attend(const HeadsOfRows& heads, const Packed& packed, double scale) {
+/// values, computed once, and its own. `dropout` may be null.
+inline at::Tensor attend(const HeadsOfRows& heads, const Packed& packed, double scale,
+                         const Dropout* dropout = nullptr, Index layer = 0) {
   std::vector<at::Tensor> pieces;
-  const auto sdpa = [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        const std::optional<at::Tensor>& mask) {
-    return at::scaled_dot_product_attention(q, k, v, mask, 0.0, !mask.has_value(), scale);
+  const auto over = [&](const Block& block, const at::Tensor& keys, const at::Tensor& values,
+                        const at::Tensor& mask) {
+    const at::Tensor queries = as_texts(heads.queries, block);
+    if (dropout && dropout->on(DropoutPlace::attention)) {
+      const at::Tensor kept =
+          dropout->attention(layer, block, keys.size(2) - block.longest, heads.queries.size(1));
+      const auto drop = [&](const at::Tensor& p) { return dropout->kept(p, kept, DropoutPlace::attention); };
+      return as_rows(dropped_attention(queries, keys, values, mask, scale, drop), block);
+    }
+    return as_rows(attention(queries, keys, values, mask, scale), block);
   };
   for (const Bucket& bucket : packed.buckets) {
     const Block& prompts = bucket.prompts;
     const Block& responses = bucket.responses;
     const at::Tensor keys = as_texts(heads.keys, prompts), values = as_texts(heads.values, prompts);
-    pieces.push_back(as_rows(sdpa(as_texts(heads.queries, prompts), keys, values, {}), prompts));
+    pieces.push_back(over(prompts, keys, values, {}));
     if (responses.rows == 0) continue;
     // Expanding and not gathering: the gradients of a prompt's copies are summed in one order.
     const auto beside = [&](const at::Tensor& shared, const at::Tensor& own) {
@@ -178,9 +212,7 @@ inline at::Tensor attend(const HeadsOfRows& heads, const Packed& packed, double 
                                       .reshape({responses.texts, shared.size(1), prompts.longest, -1});
       return at::cat({repeated, as_texts(own, responses)}, 2);
     };
-    pieces.push_back(as_rows(sdpa(as_texts(heads.queries, responses), beside(keys, heads.keys),
-                                  beside(values, heads.values), bucket.mask),
-                             responses));
+    pieces.push_back(over(responses, beside(keys, heads.keys), beside(values, heads.values), bucket.mask));
   }
   return pieces.size() == 1 ? pieces.front() : at::cat(pieces);
 }

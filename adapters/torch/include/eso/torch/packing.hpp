@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "eso/batch.hpp"
+#include "eso/model/dropout.hpp"
 #include "eso/torch/tensors.hpp"
 
 namespace eso::torch {
@@ -20,8 +21,9 @@ namespace eso::torch {
 struct Block {
   std::int64_t begin = 0, rows = 0;  ///< of the packed batch
   std::int64_t texts = 0, longest = 0;
-  IndexLists::Place places;  ///< of each row in (texts, longest), where the texts differ in length
-  at::Tensor index;          ///< the same on the device
+  std::vector<std::int64_t> lengths;  ///< of each text
+  IndexLists::Place places;           ///< of each row in (texts, longest), where the texts differ in length
+  at::Tensor index;                   ///< the same on the device
 
   bool even() const { return rows == texts * longest; }
 };
@@ -61,6 +63,8 @@ struct Packed {
   at::Tensor tokens, positions;  ///< of each row
   at::Tensor head_rows;          ///< rows whose next token is asked for
   std::int64_t head_count = 0;
+  std::vector<std::int64_t> head_list;  ///< `head_rows` on the host
+  std::vector<DropoutRow> names;        ///< of each row
   Targets targets;
 };
 
@@ -158,13 +162,14 @@ class Packer {
     return result;
   }
 
-  void add_row(TokenId token, std::int64_t position) {
+  void add_row(std::size_t p, std::uint32_t sample, TokenId token, std::int64_t position) {
     tokens_.push_back(token);
     positions_.push_back(position);
+    packed_.names.push_back({static_cast<std::uint32_t>(batch_.prompts[p].example), sample, position});
   }
 
   Block block_of(const std::vector<std::int64_t>& lengths, std::int64_t begin) {
-    Block block{begin, 0, static_cast<std::int64_t>(lengths.size()), 0, {}, {}};
+    Block block{begin, 0, std::ssize(lengths), 0, lengths, {}, {}};
     for (const std::int64_t length : lengths)
       block.rows += length, block.longest = std::max(block.longest, length);
     if (block.even()) return block;
@@ -184,7 +189,8 @@ class Packer {
     for (std::int64_t t = 0; t < row_count(n); ++t) {
       asked_.push_back(
           {static_cast<std::int64_t>(tokens_.size()), tokens[static_cast<std::size_t>(t) + 1], n, t + 1});
-      add_row(tokens[static_cast<std::size_t>(t)], prompt_tokens(p) + t);
+      add_row(p, DropoutRow::sample_of(batch_.response(n)), tokens[static_cast<std::size_t>(t)],
+              prompt_tokens(p) + t);
     }
   }
 
@@ -195,7 +201,7 @@ class Packer {
     for (const std::size_t p : prompts) {
       packed_.prompt_begin[p] = static_cast<Index>(tokens_.size());
       for (std::int64_t t = 0; t < prompt_tokens(p); ++t)
-        add_row(batch_.prompts[p].tokens[static_cast<std::size_t>(t)], t);
+        add_row(p, 0, batch_.prompts[p].tokens[static_cast<std::size_t>(t)], t);
       if (joined(p)) add_response(p, responses_[p].front());
       lengths.push_back(prompt_rows(p));
     }
@@ -245,6 +251,7 @@ class Packer {
       targets.places.emplace_back(asked_[i].response, asked_[i].position);
     }
     packed_.head_places = lists_.add(heads);
+    packed_.head_list = std::move(heads);
     targets.row_places = lists_.add(rows);
     targets.token_places = lists_.add(tokens);
   }

@@ -2,10 +2,16 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -22,11 +28,12 @@
 #include <vector>
 
 #include "eso/error.hpp"
+#include "eso/torch/nccl.hpp"
 
 namespace eso::torch {
 
 /// The processes that a launcher started, joined by LibTorch's own c10d over TCP (gloo): a `Communicator`
-/// that can also add up and spread tensors in host memory.
+/// that can also add up and spread tensors, those on GPUs by NCCL once `join` was called.
 ///
 /// A thread tells the others twice a second that this process lives. A process that was killed is missed
 /// within seconds, one that was stopped within `silence`: `on_lost` is called with its rank, from that
@@ -113,18 +120,41 @@ class ProcessGroup {
     return result;
   }
 
-  /// Replaces a tensor in host memory by the sum of those of all processes.
-  void sum(const at::Tensor& tensor) const {
-    std::vector<at::Tensor> list{tensor};
-    wait([&] { return group_->allreduce(list); });
+  /// From here on tensors on this device, which is the process's own, are exchanged by NCCL, if all processes
+  /// can and no two have the same GPU; without it they go through host memory. All call it; says whether it
+  /// is so.
+  bool join(at::Device device) {
+    if (!device.is_cuda() || nccl_) return nccl_ != nullptr;
+    auto nccl = loaded();
+    std::array<char, 256> host = {};
+    ::gethostname(host.data(), host.size() - 1);
+    const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    std::vector<std::string> gpus = exchange(
+        nccl ? fmt::format("{} {} {}", host.data(), int{device.index()}, visible ? visible : "") : "");
+    std::sort(gpus.begin(), gpus.end());
+    if (gpus.front().empty() || std::adjacent_find(gpus.begin(), gpus.end()) != gpus.end()) return false;
+    const Nccl::Id own = rank() == 0 ? nccl->make_id() : Nccl::Id{};
+    const std::string first = exchange({own.data(), own.size()}).front();
+    Nccl::Id id = {};
+    std::copy(first.begin(), first.end(), id.begin());
+    const c10::DeviceGuard guard(device);
+    nccl->meet(id, rank(), size());
+    nccl_ = std::move(nccl);
+    return true;
   }
 
-  /// Gives all processes the tensor in host memory that `from` has.
+  /// Replaces a contiguous tensor by the sum of those of all processes.
+  void sum(const at::Tensor& tensor) const {
+    if (nccl_ && tensor.is_cuda()) return nccl_->sum(tensor);
+    through_host(tensor, [&](std::vector<at::Tensor>& host) { return group_->allreduce(host); });
+  }
+
+  /// Gives all processes the contiguous tensor that `from` has.
   void broadcast(const at::Tensor& tensor, int from) const {
-    std::vector<at::Tensor> list{tensor};
+    if (nccl_ && tensor.is_cuda()) return nccl_->broadcast(tensor, from);
     ::c10d::BroadcastOptions options;
     options.rootRank = from;
-    wait([&] { return group_->broadcast(list, options); });
+    through_host(tensor, [&](std::vector<at::Tensor>& host) { return group_->broadcast(host, options); });
   }
 
   /// Returns when all processes have called it.
@@ -164,6 +194,22 @@ class ProcessGroup {
     std::vector<at::Tensor> in{own};
     wait([&] { return group_->allgather(out, in); });
     return out[0];
+  }
+
+  static std::unique_ptr<Nccl> loaded() {
+    try {
+      return std::make_unique<Nccl>();
+    } catch (const Error&) {
+      return nullptr;
+    }
+  }
+
+  template <class Start>
+  void through_host(const at::Tensor& tensor, const Start& start) const {
+    const c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> host{tensor.to(at::kCPU)};
+    wait([&] { return start(host); });
+    if (!tensor.is_cpu()) tensor.copy_(host.front());
   }
 
   template <class Start>
@@ -232,6 +278,7 @@ class ProcessGroup {
   std::function<void(int)> on_lost_;
   c10::intrusive_ptr<::c10d::Store> store_, beats_;
   c10::intrusive_ptr<::c10d::ProcessGroupGloo> group_;
+  std::unique_ptr<Nccl> nccl_;  ///< of tensors on GPUs
   std::int64_t count_ = 0;
   std::vector<Seen> seen_;
   mutable std::mutex mutex_;

@@ -42,9 +42,7 @@ struct ShardedAdamW {
     adamw.update(mine, learning_rate, scale);
     const c10::NoGradGuard no_grad;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const at::Tensor value = parameters[i].value(), host = value.to(at::kCPU).contiguous();
-      group->broadcast(host, entries_[i].owner);
-      if (!host.is_alias_of(value)) value.copy_(host);
+      group->broadcast(parameters[i].value(), entries_[i].owner);
     }
   }
 
