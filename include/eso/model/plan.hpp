@@ -281,8 +281,9 @@ class Planner {
     const double n = b.all(), gelu = a_.activation == Activation::relu ? 0 : 1;
     const auto if_learns = [&](Role product) { return learns(product) ? 1.0 : 0.0; };
     double values = n * H_ * (after() ? 0 : 1) + n * H_ * if_learns(Role::qkv_weight);
-    // Queries, keys and values. On a GPU what attention gives too, and its sums; turned ones are there twice.
-    values += n * H_ * (!s_.cuda ? 3 : turns() ? 6 : 4);
+    // Queries, keys and values. On a GPU what attention gives too, and its sums; turned ones are there twice,
+    // and so are those of responses beside their prompts'.
+    values += s_.cuda ? n * H_ * (turns() ? 6 : 4) : (n + 2 * (apart(b) ? b.of_prompts() : n)) * H_;
     if (apart(b)) values += 2 * b.responses * (b.prompt + b.response) * H_;
     values += tail * H_ * if_learns(Role::attention_out_weight);
     values += tail * H_ * ((a_.parallel_residual ? 0 : 1) + (after() ? 1 : 0));

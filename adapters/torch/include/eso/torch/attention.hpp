@@ -26,10 +26,10 @@ namespace eso::torch {
 /// are there at a time, or those of one row of all heads.
 class Attention {
  public:
-  static constexpr std::int64_t block_numbers = std::int64_t{1} << 20;
-
-  Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor mask, double scale)
-      : texts_(q.size(0)),
+  Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor mask, double scale,
+            std::int64_t block_numbers = std::int64_t{1} << 20)
+      : block_numbers_(block_numbers),
+        texts_(q.size(0)),
         heads_(q.size(1)),
         rows_(q.size(2)),
         keys_(k.size(2)),
@@ -90,10 +90,10 @@ class Attention {
   template <class Work>
   void for_blocks(const Work& work) const {
     const std::int64_t of_row = heads_ * keys_;
-    const std::int64_t rows = std::clamp<std::int64_t>(block_numbers / std::max<std::int64_t>(of_row, 1), 1,
+    const std::int64_t rows = std::clamp<std::int64_t>(block_numbers_ / std::max<std::int64_t>(of_row, 1), 1,
                                                        std::clamp<std::int64_t>(rows_, 1, 128));
     const std::int64_t texts =
-        std::max<std::int64_t>(1, block_numbers / std::max<std::int64_t>(rows * of_row, 1));
+        std::max<std::int64_t>(1, block_numbers_ / std::max<std::int64_t>(rows * of_row, 1));
     for (std::int64_t t = 0; t < texts_; t += texts) {
       for (std::int64_t r = 0; r < rows_; r += rows) {
         const std::int64_t count = std::min(rows, rows_ - r);
@@ -116,7 +116,7 @@ class Attention {
     return at::_softmax(scores, 2, false);
   }
 
-  std::int64_t texts_, heads_, rows_, keys_;
+  std::int64_t block_numbers_, texts_, heads_, rows_, keys_;
   at::ScalarType type_, sums_;
   double scale_;
   at::Tensor mask_, q_, k_, v_;
