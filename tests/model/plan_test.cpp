@@ -87,10 +87,10 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   const Plan plan = eso::plan(gpt2(), small_torch_run());
   CHECK(plan.head.gradients == 0);
   CHECK(plan.update.gradients == 4 * 2590);
-  // A row of layer 0: five widths before attention's output is multiplied, three and two inner after it; the
-  // responses' keys and values beside their prompts': 9 (4 + 4) rows. On a GPU attention's output and sums
-  // too.
-  const double before = 48 * 5 * 12 + 2 * 72 * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
+  // A row of layer 0: three widths before attention, three and two inner after it; keys and values of
+  // prompts, 12 rows, and those of responses beside their prompts': 9 (4 + 4) rows. On a GPU keys and values
+  // of responses are there once more, and attention's output and sums.
+  const double before = 48 * 3 * 12 + 2 * (12 + 72) * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
   CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends));
   CHECK(plan.layers.activations > 0);
   // the logits of 39 rows and what a chunk of them needs; later the gradient of the head alone
