@@ -73,6 +73,8 @@ eso::PlanSettings settings(const TrainFlags& f, const Method& method, const eso:
   s.adapter_rank = f.lora_rank;
   s.adapters = adapters(f, a);
   s.adapter_dropout = f.lora_dropout > 0;
+  const auto rate = dropout_rate(f);
+  s.dropout = rate ? eso::DropoutRates::all(a.family, *rate) : eso::read_dropout(f.model);
   s.batch = f.batch_size;
   s.micro_batch = f.micro_batch_size;
   set_texts(f, method, a, s);

@@ -87,11 +87,12 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   const Plan plan = eso::plan(gpt2(), small_torch_run());
   CHECK(plan.head.gradients == 0);
   CHECK(plan.update.gradients == 4 * 2590);
-  // A row of layer 0: three widths before attention, three and two inner after it; keys and values of
-  // prompts, 12 rows, and those of responses beside their prompts': 9 (4 + 4) rows. On a GPU keys and values
-  // of responses are there once more, and attention's output and sums.
-  const double before = 48 * 3 * 12 + 2 * (12 + 72) * 12, tail = 3 * 12 + 2 * 17, ends = 39 * 24;
-  CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends));
+  // A row of layer 0: two widths before attention, three and two inner after it; three of 12 rows of prompts
+  // for it and two of 36 of responses, whose sums it keeps too; keys and values beside prompts': 9 (4 + 4)
+  // rows.
+  const double before = 48 * 2 * 12 + (12 * 3 + 36 * 2) * 12 + 2 * 72 * 12, sums = 2 * 4 * 36 * 3,
+               tail = 3 * 12 + 2 * 17, ends = 39 * 24;
+  CHECK(plan.head.activations == 4 * (2 * before + (48 + 39) * tail + ends) + sums);
   CHECK(plan.layers.activations > 0);
   // the logits of 39 rows and what a chunk of them needs; later the gradient of the head alone
   CHECK(plan.head.head == 4 * 39 * 13 * 4);
@@ -106,7 +107,7 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   s = small_torch_run();
   s.cuda = true;
   CHECK(eso::plan(gpt2(), s).head.activations ==
-        plan.head.activations + 2 * 4 * (2 * 36 * 12 + 48 * (12 + 3)));
+        plan.head.activations + 2 * 4 * ((48 * 4 - 108) * 12 + 12 * 3));
 
   s = small_torch_run();
   s.bfloat16 = true;
@@ -115,7 +116,7 @@ TEST_CASE("a plan by hand: LibTorch keeps what a gradient needs") {
   CHECK(rounded.layers.copies == 2 * 2 * 1109);
   CHECK(rounded.head.copies == 2 * (2 * 1109 + 156));
   CHECK(rounded.sampling.copies == 2 * (2 * 1109 + 156));
-  CHECK(rounded.head.activations == 2 * (2 * before + (48 + 39) * tail + ends));
+  CHECK(rounded.head.activations == 2 * (2 * before + (48 + 39) * tail + ends) + sums);
 
   s.adapter_rank = 2;
   s.adapters = {{eso::Role::qkv_weight, 36}};

@@ -109,3 +109,21 @@ TEST_CASE("torch: one step of sgd moves every parameter as PyTorch's autograd sa
   check_golden_steps<eso::torch::Sgd>(
       [](const std::string& name) { return load_torch(name, test_options(Precision::float64)); });
 }
+
+TEST_CASE("torch: a copy of a decoding goes its own way") {
+  auto model = load_torch("gpt2/plain", test_options(Precision::float64));
+  const std::vector<eso::Prompt> prompts{{{1, 2}, 0}};
+  const auto after = [&](auto& decoding, std::initializer_list<eso::TokenId> tokens) {
+    for (const eso::TokenId token : tokens)
+      decoding.advance(std::vector<eso::Index>{0}, std::vector<eso::TokenId>{token});
+  };
+  auto one = model.decode(prompts);
+  after(one, {3});
+  auto other = one.copy();
+  after(one, {4}), after(other, {5});
+  after(one, {6}), after(other, {6});
+  auto fresh = model.decode(prompts), fresh_other = model.decode(prompts);
+  after(fresh, {3, 4, 6}), after(fresh_other, {3, 5, 6});
+  CHECK(one.logits() == fresh.logits());
+  CHECK(other.logits() == fresh_other.logits());
+}

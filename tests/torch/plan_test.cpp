@@ -90,4 +90,34 @@ TEST_CASE("torch: what a plan says of weights, activations and gradients is what
     }
   }
 }
+
+TEST_CASE("torch: what a plan says of dropout is what the decoder takes") {
+  if (test_device().is_cuda()) {
+    WARN("skipped: counts the host's heap, and tensors are on the device");
+    return;
+  }
+  const eso::Architecture a = architectures().front();
+  for (const bool rounded : {false, true}) {
+    for (const eso::Index samples : {0, 2}) {
+      INFO("rounded " << rounded << ", samples " << samples);
+      eso::PlanSettings s;
+      s.backend = eso::PlanBackend::torch;
+      s.bfloat16 = rounded;
+      s.batch = 4, s.prompt_tokens = 100, s.response_tokens = 40, s.samples = samples;
+      s.dropout = {.attention = 0.1, .residual = 0.1};
+      const eso::Plan plan = eso::plan(a, s);
+      const eso::Batch batch = batch_of(s);
+      eso::torch::Decoder model = eso::torch::random_model(
+          a, 1, test_options(rounded ? eso::torch::Precision::bfloat16 : eso::torch::Precision::float32));
+      model.dropout = s.dropout;
+      const eso::StepSeed seed{.seed = 1, .step = 1};
+      model.backward(model.log_probs(batch, seed));
+      eso::torch::zero_gradients(model.parameters());
+      const double start = in_use();
+      const eso::LogProbs logp = model.log_probs(batch, seed);
+      const double logits = (rounded ? 2 : 4) * plan.head_rows * static_cast<double>(a.vocabulary);
+      CHECK(in_use() - start == Approx(plan.head.activations + plan.head.copies + logits).epsilon(0.15));
+    }
+  }
+}
 #endif

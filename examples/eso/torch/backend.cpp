@@ -174,8 +174,9 @@ class TorchLibrary : public BackendLibrary {
     return guarded([&]() -> AnyRanks {
       const auto place = eso::torch::ProcessGroup::place_from_environment();
       if (!place) return {};
-      group_ = std::make_shared<eso::torch::ProcessGroup>(*place, on_lost);
-      return AnyRanks(std::make_shared<TorchRanks>(group_));
+      auto group = std::make_shared<eso::torch::ProcessGroup>(*place, on_lost);
+      group_ = group;
+      return AnyRanks(std::make_shared<TorchRanks>(std::move(group)));
     });
   }
 
@@ -183,7 +184,8 @@ class TorchLibrary : public BackendLibrary {
   std::unique_ptr<AnyModel::Interface> made(const BackendOptions& options, eso::torch::Decoder decoder,
                                             nlohmann::json config, Use use) const {
     return std::make_unique<TorchModel>(std::move(decoder), std::move(config),
-                                        use == Use::training ? group_ : nullptr, options.shard_optimizer);
+                                        use == Use::training ? group_.lock() : nullptr,
+                                        options.shard_optimizer);
   }
 
   eso::torch::DecoderOptions decoder_options(const BackendOptions& o, int threads, Use use) const {
@@ -191,10 +193,11 @@ class TorchLibrary : public BackendLibrary {
     eso::torch::DecoderOptions options;
     // Ranks on one machine take a device each, by the number that torchrun gives them there.
     const char* const local = std::getenv("LOCAL_RANK");
-    const bool numbered = group_ && local && o.device == "cuda";
+    const auto group = group_.lock();
+    const bool numbered = group && local && o.device == "cuda";
     options.device = eso::torch::device_named(numbered ? std::string("cuda:") + local : o.device);
     if (options.device.is_cpu()) eso::torch::keep_host_memory();
-    if (group_) group_->join(options.device);
+    if (group) group->join(options.device);
     options.precision = eso::torch::precision_named(o.precision);
     options.trains = use == Use::training;
     options.checkpoint_activations = o.checkpoint_activations;
@@ -202,7 +205,8 @@ class TorchLibrary : public BackendLibrary {
     return options;
   }
 
-  std::shared_ptr<eso::torch::ProcessGroup> group_;
+  /// Who trains owns it: this library outlives CUDA, and a group must not.
+  std::weak_ptr<eso::torch::ProcessGroup> group_;
 };
 
 }  // namespace

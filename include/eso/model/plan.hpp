@@ -42,6 +42,7 @@ struct PlanSettings {
   Index adapter_rank = 0;               ///< 0: everything is trained
   std::vector<PlanAdapter> adapters = {};
   bool adapter_dropout = false;
+  DropoutRates dropout = {};  ///< LibTorch keeps masks, and of attention the probabilities
 
   Index batch = 16;       ///< prompts a step, of all ranks together
   Index micro_batch = 0;  ///< prompts through the model at once, of all ranks together; 0: the batch
@@ -275,15 +276,44 @@ class Planner {
                                      [&](const PlanAdapter& adapter) { return adapter.product == product; });
   }
 
+  /// Prompts, with their one response where they have one, that LibTorch's attention does not compute.
+  bool own_attention(const Rows& b) const {
+    return !s_.cuda && s_.dropout.attention == 0 && b.prompt + (apart(b) ? 0 : b.response) <= 1024;
+  }
+
+  /// Widths kept around attention, but for keys and values beside responses: queries, keys and values, what
+  /// it gives, and on a GPU those of responses and turned ones twice.
+  double attention_widths(const Rows& b) const {
+    const double n = b.all();
+    if (s_.cuda) return n * (turns() ? 6 : 4);
+    const double prompts = apart(b) ? b.of_prompts() : n;
+    return prompts * (own_attention(b) ? 3 : 4) + (n - prompts) * 2;
+  }
+
+  /// Bytes of the sums of exponentials that LibTorch's attention keeps.
+  double attention_sums(const Rows& b) const {
+    if (s_.dropout.attention > 0) return 0;
+    const double rows = !own_attention(b) ? b.all() : apart(b) ? b.responses * b.response : 0;
+    return 4 * rows * number(a_.heads);
+  }
+
+  /// Bytes that dropout keeps of a layer: masks of what is added to the residual, and of attention all
+  /// probabilities as float32, dropped, and their mask.
+  double dropped(const Rows& b, double tail) const {
+    const double text = b.prompt + (apart(b) ? 0 : b.response),
+                 pairs = b.prompts * text * text +
+                         (apart(b) ? b.responses * b.response * (b.prompt + b.response) : 0);
+    return (s_.dropout.residual > 0 ? 2 * tail * H_ : 0) +
+           (s_.dropout.attention > 0 ? (5 + bytes_) * number(a_.heads) * pairs : 0);
+  }
+
   /// Bytes that a layer keeps, of so many rows behind attention: inputs of norms and activations always, of a
   /// product where it learns; queries, keys and values, and those of each prompt again for each response.
   double kept(const Rows& b, double tail) const {
     const double n = b.all(), gelu = a_.activation == Activation::relu ? 0 : 1;
     const auto if_learns = [&](Role product) { return learns(product) ? 1.0 : 0.0; };
     double values = n * H_ * (after() ? 0 : 1) + n * H_ * if_learns(Role::qkv_weight);
-    // Queries, keys and values. On a GPU what attention gives too, and its sums; turned ones are there twice,
-    // and so are those of responses beside their prompts'.
-    values += s_.cuda ? n * H_ * (turns() ? 6 : 4) : (n + 2 * (apart(b) ? b.of_prompts() : n)) * H_;
+    values += H_ * attention_widths(b);
     if (apart(b)) values += 2 * b.responses * (b.prompt + b.response) * H_;
     values += tail * H_ * if_learns(Role::attention_out_weight);
     values += tail * H_ * ((a_.parallel_residual ? 0 : 1) + (after() ? 1 : 0));
@@ -293,7 +323,7 @@ class Planner {
       const double of = adapter.product == Role::qkv_weight ? n : tail;
       values += of * (number(s_.adapter_rank) + (s_.adapter_dropout ? 2 * inputs(adapter) : 0));
     }
-    return bytes_ * values + (s_.cuda ? 4 * n * number(a_.heads) : 0);
+    return bytes_ * values + attention_sums(b) + dropped(b, tail);
   }
 
   void add_torch(Plan& plan, const Rows& b, double prompts, bool several) const {

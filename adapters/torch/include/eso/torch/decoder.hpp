@@ -50,12 +50,13 @@ class Decoding;
 /// An autoregressive transformer on LibTorch: a `LogProbModel`, a `Generator` and `Checkpointable`, on any
 /// device, for every `Architecture` (`eso::Decoder` is the same on the CPU without LibTorch).
 ///
-/// A prompt is computed once for all its responses, texts of like lengths go through scaled dot-product
-/// attention together, and only rows whose next token is asked for leave the last layer's attention. The
-/// gradient is autograd's, that of the head our own (`Head`), so no (tokens, V) array exists. Under bfloat16
-/// what is trained stays float32 and is cast inside the graph, so gradients are float32 too.
+/// A prompt is computed once for all its responses, texts of like lengths go through attention together, and
+/// only rows whose next token is asked for leave the last layer's attention. The gradient is autograd's, of
+/// products, the head and on the CPU attention our own (`affine`, `Head`, `Attention`); no (tokens, V) array
+/// above `Head::kept_bytes` exists. Under bfloat16 what is trained stays float32 and is cast inside the
+/// graph, so gradients are float32 too.
 ///
-/// A pass waits for the device once, for the log-probabilities.
+/// A pass waits for the device once, for the log-probabilities; with dropout also for each mask.
 class Decoder {
  public:
   /// Generation copies the weights into the order in which it reads them, on the CPU where oneDNN does so.
@@ -382,10 +383,10 @@ class Decoder {
     LogProbs result = LogProbs::Zero(batch.response_count(), batch.longest());
     shape_ = {result.rows(), result.cols()};
     const bool keeps = options_.trains && keeps_for_backward;
-    has_forward_ = keeps;
     places_.clear();
     if (batch.response_count() == 0) {
       logp_ = at::empty({0});
+      has_forward_ = keeps;
       return result;
     }
     const c10::AutoGradMode graph(keeps);
@@ -400,6 +401,7 @@ class Decoder {
       result(places_[i].first, places_[i].second) = host.const_data_ptr<double>()[i];
     }
     if (!keeps) logp_.reset();
+    has_forward_ = keeps;
     return result;
   }
 

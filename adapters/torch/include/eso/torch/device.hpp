@@ -78,8 +78,9 @@ inline at::Device device_named(const std::string& name) {
 /// the CPU calls it first: a step asks for gigabytes and gives them back, and to have the system clear the
 /// pages anew each time takes a tenth of the step.
 ///
-/// Does nothing with another C library than glibc, or where the environment has `MALLOC_` settings of its
-/// own.
+/// Up to 2 GiB at the end of the heap are kept, and the peak of memory may be a tenth higher. Does nothing
+/// with another C library than glibc, or where the environment sets MALLOC_MMAP_MAX_, MALLOC_MMAP_THRESHOLD_
+/// or MALLOC_TRIM_THRESHOLD_.
 inline void keep_host_memory() {
 #ifdef __GLIBC__
   for (const char* const name : {"MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}) {

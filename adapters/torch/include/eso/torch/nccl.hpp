@@ -7,10 +7,7 @@
 
 #include <array>
 #include <cstddef>
-#include <cstring>
-#include <memory>
 #include <string>
-#include <utility>
 
 #include "eso/error.hpp"
 

@@ -23,6 +23,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -37,7 +38,8 @@ namespace eso::torch {
 ///
 /// A thread tells the others twice a second that this process lives. A process that was killed is missed
 /// within seconds, one that was stopped within `silence`: `on_lost` is called with its rank, from that
-/// thread, and what waits for it fails.
+/// thread, and what waits for it fails. What waits for a GPU in an exchange by NCCL does not, and a lost
+/// process is missed within `silence`: `on_lost` has to end the program there.
 class ProcessGroup {
  public:
   /// What a launcher says through the environment: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun
