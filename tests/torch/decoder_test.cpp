@@ -127,3 +127,13 @@ TEST_CASE("torch: a copy of a decoding goes its own way") {
   CHECK(one.logits() == fresh.logits());
   CHECK(other.logits() == fresh_other.logits());
 }
+
+TEST_CASE("torch: a temperature divides the logits of decoding as it does the core's") {
+  auto model = load_torch("gpt2/plain", test_options(Precision::float64));
+  auto core = load_golden<double>("gpt2/plain");
+  model.set_temperature(0.5), core.set_temperature(0.5);
+  const std::vector<eso::Prompt> prompts{{{1, 2, 3}, 0}};
+  const auto found = model.decode(prompts);
+  const auto expected = core.decode(prompts);
+  CHECK((found.logits().cast<double>() - expected.logits().cast<double>()).cwiseAbs().maxCoeff() < 1e-4);
+}
