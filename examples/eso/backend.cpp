@@ -95,6 +95,13 @@ class EigenModel : public AnyModel::Interface {
   nlohmann::json config_;
 };
 
+/// OpenMP's threads turn for milliseconds while they wait for each other, where LibTorch has hundreds of
+/// short loops a step: beside other work on the same cores that is most of a step. The library reads this
+/// once, when it is loaded.
+void wait_briefly() {
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "3000", /*overwrite=*/0);
+}
+
 /// The backend of the library beside the program, which stays loaded.
 BackendLibrary& library(const std::string& backend) {
   std::error_code error;
@@ -103,6 +110,7 @@ BackendLibrary& library(const std::string& backend) {
   if (!std::filesystem::exists(path, error)) {
     throw eso::input_error("--backend", "this program was built without it", backend, "eigen");
   }
+  wait_briefly();
   void* const opened = ::dlopen(path.c_str(), RTLD_NOW);
   if (opened == nullptr) {
     const char* const reason = ::dlerror();
