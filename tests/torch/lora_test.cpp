@@ -74,6 +74,25 @@ TEST_CASE("torch: fresh adapters change nothing, trained ones are what the merge
   }
 }
 
+TEST_CASE("torch: a merged model that is to be written in bfloat16 is rounded once") {
+  auto options = lora_options({"c_attn", "c_fc"});
+  options.precision = eso::torch::Precision::bfloat16;
+  auto model = load_torch("gpt2/plain", options);
+  perturb(model);
+  const std::vector<eso::TensorView> exact = model.merged_state(), rounded = model.merged_state(true);
+  REQUIRE(rounded.size() == exact.size());
+  int adapted = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    INFO(exact[i].name);
+    CHECK(rounded[i].name == exact[i].name);
+    CHECK(rounded[i].type == eso::DataType::bfloat16);
+    const at::Tensor sum = eso::torch::tensor_of(exact[i], at::kFloat, at::kCPU);
+    CHECK(at::equal(eso::torch::tensor_of(rounded[i], at::kBFloat16, at::kCPU), sum.to(at::kBFloat16)));
+    if (exact[i].type == eso::DataType::float32) ++adapted;
+  }
+  CHECK(adapted == 2 * model.architecture().layers);
+}
+
 TEST_CASE(
     "torch: the dropout of adapters follows from the seed alone, also where layers are computed again") {
   auto options = lora_options({"c_attn", "c_proj"}, 0.5);

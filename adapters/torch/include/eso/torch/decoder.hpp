@@ -170,11 +170,14 @@ class Decoder {
     forget();
   }
 
-  /// The weights of the whole model by the names of files, adapters merged into them.
-  std::vector<TensorView> merged_state() const {
+  /// The weights of the whole model by the names of files, adapters merged into them. What has adapters is a
+  /// copy, in the type of sums unless `rounded`: then in that of products, as what has none.
+  std::vector<TensorView> merged_state(bool rounded = false) const {
     std::vector<TensorView> views;
     for (std::size_t i = 0; i < arrays_.size(); ++i) {
-      for (const NamedTensor& tensor : tensors_of(arrays_[i], merged(i))) {
+      const at::Tensor value = merged(i);
+      const at::ScalarType type = rounded && options_.lora.on() ? compute() : value.scalar_type();
+      for (const NamedTensor& tensor : tensors_of(arrays_[i], value.to(type))) {
         views.push_back(view_of(tensor.name, tensor.value));
       }
     }

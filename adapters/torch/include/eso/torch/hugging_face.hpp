@@ -75,9 +75,11 @@ inline Decoder random_model(const Architecture& a, std::uint64_t seed, const Dec
 /// \throws Error (system) if the disk is full or the folder cannot be written.
 inline void write_model(const std::filesystem::path& folder, const Decoder& decoder, nlohmann::json config,
                         std::optional<DataType> store_as = std::nullopt) {
-  const DataType type = store_as.value_or(data_type(compute_type(decoder.options().precision)));
+  const DataType products = data_type(compute_type(decoder.options().precision));
+  const DataType type = store_as.value_or(products);
   write_config(folder, std::move(config), decoder.architecture().family, type);
-  write_safetensors(folder / "model.safetensors", decoder.merged_state(), {{"format", "pt"}}, type);
+  write_safetensors(folder / "model.safetensors", decoder.merged_state(type == products), {{"format", "pt"}},
+                    type);
 }
 
 }  // namespace eso::torch
