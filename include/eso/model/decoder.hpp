@@ -3,11 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <memory>
-#include <numbers>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "eso/batch.hpp"
+#include "eso/model/slivers.hpp"
 
 namespace eso {
 
@@ -33,15 +34,9 @@ struct FloatMatrix {
 class FloatProduct {
  public:
   /// Columns of a sliver, in which `pack_columns` copies B.
-#if defined(__AVX512F__)
-  static constexpr Index lanes = 16, height = 12;
-#elif defined(__AVX__)
-  static constexpr Index lanes = 8, height = 6;
-#else
-  static constexpr Index lanes = 4, height = 6;
-#endif
-  static constexpr Index width = 2 * lanes;
-  static constexpr Index few = 4 * height;  ///< rows of A up to which B is read where it lies
+  static constexpr Index lanes = Slivers::lanes, width = 2 * lanes;
+  static constexpr Index height = lanes == 16 ? 12 : 6;  ///< rows of a block of registers
+  static constexpr Index few = 4 * height;               ///< rows of A up to which B is read where it lies
 
   /// C (m, n, rows `c_row` apart) = or, with `add`, += factor A (m, k) B (k, n).
   void operator()(Index m, Index n, Index k, const FloatMatrix& a, const FloatMatrix& b, float* c,
@@ -66,7 +61,7 @@ class FloatProduct {
   /// the inner index; the columns that are missing of the last one are zero.
   static void pack_columns(const FloatMatrix& b, Index k, Index n, float* to) {
     for (Index j = 0; j < n; j += width) {
-      pack<width>(b.at(0, j), b.column, b.row, std::min(width, n - j), k, to + j * k);
+      Slivers::pack<width>(b.at(0, j), b.column, b.row, std::min(width, n - j), k, to + j * k);
     }
   }
 
@@ -85,19 +80,11 @@ class FloatProduct {
 
  private:
   static constexpr Index depth = 384, block = 16 * height, panel = 1024;
-  static constexpr Index fetched = 16;   ///< floats that the memory moves at once
-  static constexpr Index together = 16;  ///< rows of B that are read side by side
+  static constexpr Index fetched = 16;  ///< floats that the memory moves at once
+  static constexpr Index together = Slivers::together;
   static constexpr Index span =
       24 * lanes;  ///< columns of B for which `together` rows stay in the first cache
-  typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
-  typedef float Four __attribute__((vector_size(4 * sizeof(float))));
-
-  template <class Vector>
-  static Vector load(const float* from) {
-    Vector v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-  }
+  using Lanes = Slivers::Lanes;
 
   static float* room(Eigen::ArrayXf& memory, Index size) {
     if (memory.size() < size) memory.resize(size);
@@ -118,14 +105,14 @@ class FloatProduct {
              Index c_row, bool add) {
     for (Index j = 0; j < n; j += panel) {
       const Index columns = std::min(panel, n - j);
-      pack<width>(b.at(0, j), b.column, b.row, columns, length,
-                  room(packed_b_, padded<width>(columns) * length));
+      Slivers::pack<width>(b.at(0, j), b.column, b.row, columns, length,
+                           room(packed_b_, Slivers::padded<width>(columns) * length));
       next_ = packed_b_.data(), next_row_ = 0;  // nothing that is not there already
       for (Index i = 0; i < m; i += block) {
         const Index rows = std::min(block, m - i);
-        float* const copy = room(packed_a_, padded<height>(rows) * length);
-        pack<height>(a.at(i, 0), a.row, a.column, rows, length, copy);
-        scale(copy, padded<height>(rows) * length);
+        float* const copy = room(packed_a_, Slivers::padded<height>(rows) * length);
+        Slivers::pack<height>(a.at(i, 0), a.row, a.column, rows, length, copy);
+        scale(copy, Slivers::padded<height>(rows) * length);
         tiles(rows, columns, length, copy, c + i * c_row + j, c_row, add);
       }
     }
@@ -135,19 +122,20 @@ class FloatProduct {
   /// them at a time.
   void narrow(Index m, Index n, Index k, const FloatMatrix& a, const FloatMatrix& b, float* c, Index c_row,
               bool add) {
-    float* const copy = room(packed_a_, padded<height>(m) * k);
+    float* const copy = room(packed_a_, Slivers::padded<height>(m) * k);
     for (Index p = 0; p < k; p += depth) {
-      pack<height>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p), copy + padded<height>(m) * p);
+      Slivers::pack<height>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p),
+                            copy + Slivers::padded<height>(m) * p);
     }
-    scale(copy, padded<height>(m) * k);
+    scale(copy, Slivers::padded<height>(m) * k);
     for (Index j = 0; j < n; j += width) {
       const Index columns = std::min(width, n - j);
       for (Index p = 0; p < k; p += depth) {
         const Index length = std::min(depth, k - p);
-        pack<width>(b.at(p, j), b.column, b.row, columns, length, room(packed_b_, width * length));
+        Slivers::pack<width>(b.at(p, j), b.column, b.row, columns, length, room(packed_b_, width * length));
         next_ = p + depth < k ? b.at(p + depth, j) : j + width < n ? b.at(0, j + width) : b.at(p, j);
         next_row_ = b.column, next_column_ = fetched;
-        tiles(m, columns, length, copy + padded<height>(m) * p, c + j, c_row, add || p > 0);
+        tiles(m, columns, length, copy + Slivers::padded<height>(m) * p, c + j, c_row, add || p > 0);
       }
     }
   }
@@ -157,11 +145,12 @@ class FloatProduct {
   template <Index tall, Index passes>
   void packed_rows(Index m, Index n, Index k, const FloatMatrix& a, const float* b, float* c, Index c_row,
                    bool add) {
-    float* const copy = room(packed_a_, padded<tall>(m) * k);
+    float* const copy = room(packed_a_, Slivers::padded<tall>(m) * k);
     for (Index p = 0; p < k; p += depth) {
-      pack<tall>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p), copy + padded<tall>(m) * p);
+      Slivers::pack<tall>(a.at(0, p), a.row, a.column, m, std::min(depth, k - p),
+                          copy + Slivers::padded<tall>(m) * p);
     }
-    scale(copy, padded<tall>(m) * k);
+    scale(copy, Slivers::padded<tall>(m) * k);
     next_row_ = fetched, next_column_ = fetched * width;
     for (Index j = 0; j < n; j += width) {
       for (Index p = 0; p < k; p += depth) {
@@ -171,94 +160,11 @@ class FloatProduct {
           const bool last = p + length == k && j + width >= n;
           next_ = last ? here : here + (length + std::min(i / tall, passes - 1) * length / passes) * width;
           tile<tall, tall, std::max<Index>(1, width / fetched / passes)>(
-              length, copy + padded<tall>(m) * p + i * length, here, c + i * c_row + j, c_row,
+              length, copy + Slivers::padded<tall>(m) * p + i * length, here, c + i * c_row + j, c_row,
               std::min(tall, m - i), std::min(width, n - j), add || p > 0);
         }
       }
     }
-  }
-
-  template <Index lines>
-  static constexpr Index padded(Index count) {
-    return (count + lines - 1) / lines * lines;
-  }
-
-  /// Copies `count` lines of `length` numbers into slivers of `lines` lines each, number by number of all its
-  /// lines; lines that are missing are zero. A line is `line` from the next, a number `step`.
-  template <Index lines>
-  static void pack(const float* from, Index line, Index step, Index count, Index length, float* to) {
-    const Index whole = count / lines;
-    if (line == 1) {
-      for (Index first = 0; first < length; first += together) {
-        const Index end = std::min(length, first + together);
-        for (Index s = 0; s < whole; ++s) {
-          for (Index p = first; p < end; ++p) {
-            std::memcpy(to + (s * length + p) * lines, from + s * lines + p * step, lines * sizeof(float));
-          }
-        }
-      }
-    } else {
-      for (Index s = 0; s < whole; ++s) {
-        const float* sliver = from + s * lines * line;
-        transpose<lines>(sliver, line, step, length, s + 1 < whole ? sliver + lines * line : sliver,
-                         to + s * lines * length);
-      }
-    }
-    if (whole * lines == count) return;
-    float* const last = to + whole * lines * length;
-    std::fill_n(last, lines * length, 0.0F);
-    for (Index i = 0; i < count - whole * lines; ++i) {
-      for (Index p = 0; p < length; ++p) {
-        last[p * lines + i] = from[(whole * lines + i) * line + p * step];
-      }
-    }
-  }
-
-  /// One sliver of whole lines. Asks the memory for `next`: it does not foresee such short pieces of lines.
-  template <Index lines>
-  static void transpose(const float* source, Index line, Index step, Index length, const float* next,
-                        float* to) {
-    using Vector = std::conditional_t<lines % lanes == 0, Lanes, Four>;
-    constexpr Index side = sizeof(Vector) / sizeof(float);
-    static_assert(lines % side == 0 || lines % side == 2);
-    Index p = 0;
-    for (; step == 1 && p + side <= length; p += side) {
-      for (Index i = 0; i + side <= lines; i += side) {
-        for (Index q = 0; q < side; ++q) __builtin_prefetch(next + (i + q) * line + p, 0, 2);
-        transpose_square<Vector>(source + i * line + p, line, to + p * lines + i, lines);
-      }
-      for (Index i = lines / side * side; i < lines; ++i) {
-        for (Index q = 0; q < side; ++q) to[(p + q) * lines + i] = source[i * line + p + q];
-      }
-    }
-    for (; p < length; ++p) {
-      for (Index i = 0; i < lines; ++i) to[p * lines + i] = source[i * line + p * step];
-    }
-  }
-
-  /// As many rows as the vector has numbers.
-  template <class Vector>
-  static void transpose_square(const float* from, Index from_row, float* to, Index to_row) {
-    constexpr Index side = sizeof(Vector) / sizeof(float);
-    [&]<Index... i>(std::integer_sequence<Index, i...> all) {
-      Vector rows[side] = {load<Vector>(from + i * from_row)...};
-      exchange_squares<side / 2>(rows, all);
-      (std::memcpy(to + i * to_row, &rows[i], sizeof(Vector)), ...);
-    }(std::make_integer_sequence<Index, side>());
-  }
-
-  /// Of every square of 2 x `half` the two quarters beside the diagonal change places; then within the
-  /// quarters.
-  template <Index half, class Vector, Index... i>
-  static void exchange_squares(Vector* rows, std::integer_sequence<Index, i...> all) {
-    constexpr Index side = sizeof...(i);
-    const auto exchange = [&](Vector& upper, Vector& lower) {
-      const Vector a = upper, b = lower;
-      upper = __builtin_shufflevector(a, b, (i & half ? side + i - half : i)...);
-      lower = __builtin_shufflevector(a, b, (i & half ? side + i : i + half)...);
-    };
-    ((i & half ? void() : exchange(rows[i], rows[i + half])), ...);
-    if constexpr (half > 1) exchange_squares<half / 2>(rows, all);
   }
 
   /// All register blocks of (rows, columns) of C.
@@ -296,7 +202,7 @@ class FloatProduct {
       Lanes sum[tall * 2] = {};
       Index p = 0;
       do {  // at least once: a loop that may not run makes g++ keep the sums twice
-        const Lanes line[2] = {load<Lanes>(b), load<Lanes>(b + lanes)};
+        const Lanes line[2] = {Slivers::load<Lanes>(b), Slivers::load<Lanes>(b + lanes)};
         foresee<fetches>(p);
         ((sum[n] += a[n / 2] * line[n % 2]), ...);
         a += a_step;
@@ -322,7 +228,7 @@ class FloatProduct {
 
   static void store(Lanes sum, float* to, bool wanted, bool add) {
     if (!wanted) return;
-    if (add) sum += load<Lanes>(to);
+    if (add) sum += Slivers::load<Lanes>(to);
     std::memcpy(to, &sum, sizeof sum);
   }
 
@@ -410,11 +316,11 @@ class FloatProduct {
   static void thin_tile(Index length, const float* a, Index a_step, const float* b, Index b_row,
                         float* sums) {
     [&]<Index... n>(std::integer_sequence<Index, n...>) {
-      Lanes sum[tall * vectors] = {load<Lanes>(sums + n / vectors * span + n % vectors * lanes)...};
+      Lanes sum[tall * vectors] = {Slivers::load<Lanes>(sums + n / vectors * span + n % vectors * lanes)...};
       Index p = 0;
       do {
         [&]<Index... v>(std::integer_sequence<Index, v...>) {
-          const Lanes row[vectors] = {load<Lanes>(b + v * lanes)...};
+          const Lanes row[vectors] = {Slivers::load<Lanes>(b + v * lanes)...};
           ((sum[n] += a[n / vectors] * row[n % vectors]), ...);
         }(std::make_integer_sequence<Index, vectors>());
         a += a_step;

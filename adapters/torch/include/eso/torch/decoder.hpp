@@ -18,6 +18,7 @@
 #include "eso/concepts.hpp"
 #include "eso/model/architecture.hpp"
 #include "eso/random.hpp"
+#include "eso/torch/adapters.hpp"
 #include "eso/torch/checkpoint.hpp"
 #include "eso/torch/device.hpp"
 #include "eso/torch/dropout.hpp"
@@ -70,12 +71,14 @@ class Decoder {
   Decoder(const Architecture& a, std::vector<DeviceArray> taken, const DecoderOptions& options)
       : architecture_(a),
         options_(options),
-        modules_(adapted_modules(a, options.lora)),
+        adapters_(a, options.lora,
+                  at::TensorOptions(options.trains ? master_type(options.precision) : compute())
+                      .device(options.device),
+                  options.trains),
         arrays_(std::move(taken)) {
     require(arrays_.size() == arrays(a).size(), "torch::Decoder", "needs every array of its architecture");
     head_.sums = master_type(options.precision);
     for (DeviceArray& array : arrays_) array.value.requires_grad_(options.trains && !options.lora.on());
-    if (options.lora.on()) make_adapters();
   }
 
   /// A copy would train the same tensors.
@@ -128,7 +131,7 @@ class Decoder {
   ParameterList parameters() {
     ParameterList list;
     if (options_.lora.on()) {
-      for (const NamedTensor& adapter : adapters_) {
+      for (const NamedTensor& adapter : adapters_.tensors()) {
         list.push_back({adapter.name, adapter.value, 0, adapter.value.size(0), true});
       }
       return list;
@@ -174,10 +177,10 @@ class Decoder {
   /// copy, in the type of sums unless `rounded`: then in that of products, as what has none.
   std::vector<TensorView> merged_state(bool rounded = false) const {
     std::vector<TensorView> views;
-    for (std::size_t i = 0; i < arrays_.size(); ++i) {
-      const at::Tensor value = merged(i);
-      const at::ScalarType type = rounded && options_.lora.on() ? compute() : value.scalar_type();
-      for (const NamedTensor& tensor : tensors_of(arrays_[i], value.to(type))) {
+    for (const DeviceArray& array : arrays_) {
+      const at::Tensor value = adapters_.merged(array.spec, array.value.detach(), head_.sums);
+      const at::ScalarType type = rounded && adapters_.on() ? compute() : value.scalar_type();
+      for (const NamedTensor& tensor : tensors_of(array, value.to(type))) {
         views.push_back(view_of(tensor.name, tensor.value));
       }
     }
@@ -185,15 +188,10 @@ class Decoder {
   }
 
   /// The modules that have adapters, in each layer.
-  const std::vector<LoraModule>& adapted() const { return modules_; }
+  const std::vector<LoraModule>& adapted() const { return adapters_.modules(); }
 
  private:
   friend class Decoding;
-
-  struct NamedTensor {
-    std::string name;
-    at::Tensor value;
-  };
 
   static constexpr std::size_t layer_arrays = 12;
 
@@ -218,64 +216,14 @@ class Decoder {
   std::vector<NamedTensor> trained() const {
     std::vector<NamedTensor> tensors;
     if (options_.lora.on()) {
-      for (const NamedTensor& adapter : adapters_) tensors.push_back({adapter.name, adapter.value.detach()});
+      for (const NamedTensor& adapter : adapters_.tensors())
+        tensors.push_back({adapter.name, adapter.value.detach()});
       return tensors;
     }
     for (const DeviceArray& array : arrays_) {
       for (NamedTensor& tensor : tensors_of(array, array.value)) tensors.push_back(std::move(tensor));
     }
     return tensors;
-  }
-
-  void make_adapters() {
-    const char* const prefix = architecture_.family == Family::gpt2  ? "transformer.h"
-                               : architecture_.family == Family::opt ? "model.decoder.layers"
-                                                                     : "gpt_neox.layers";
-    const at::ScalarType type = options_.trains ? master_type(options_.precision) : compute();
-    std::uint32_t number = 1U << 16;
-    for (Index layer = 0; layer < architecture_.layers; ++layer) {
-      for (const LoraModule& module : modules_) {
-        const Index in = module.product == Product::outer ? architecture_.inner : architecture_.width;
-        const std::string name = fmt::format("base_model.model.{}.{}.{}", prefix, layer, module.path);
-        const at::Tensor a = at::empty({options_.lora.rank, in}, at::kDouble);
-        const StreamName stream{.purpose = Purpose::initialising, .sample = number++};
-        const double bound = 1 / std::sqrt(static_cast<double>(in));
-        for (Index i = 0; i < a.numel(); ++i) {
-          a.data_ptr<double>()[i] = bound * (2 * uniform01(stream, static_cast<std::uint64_t>(i)) - 1);
-        }
-        const auto options = at::TensorOptions(type).device(options_.device);
-        adapters_.push_back({name + ".lora_A.weight", a.to(options).requires_grad_(options_.trains)});
-        adapters_.push_back(
-            {name + ".lora_B.weight",
-             at::zeros({module.outputs, options_.lora.rank}, options).requires_grad_(options_.trains)});
-      }
-    }
-  }
-
-  /// Array `i` with what its adapters add.
-  at::Tensor merged(std::size_t i) const {
-    const DeviceArray& array = arrays_[i];
-    at::Tensor value = array.value.detach();
-    bool changed = false;
-    static constexpr Role roles[] = {Role::qkv_weight, Role::attention_out_weight, Role::inner_weight,
-                                     Role::outer_weight};
-    for (std::size_t m = 0; m < modules_.size(); ++m) {
-      if (roles[static_cast<std::size_t>(modules_[m].product)] != array.spec.role) continue;
-      const std::size_t at = 2 * (static_cast<std::size_t>(array.spec.layer) * modules_.size() + m);
-      const at::Tensor a = adapters_[at].value.detach().to(head_.sums),
-                       b = adapters_[at + 1].value.detach().to(head_.sums);
-      at::Tensor delta = at::mm(b, a).mul_(adapter_scale());  // (out, in)
-      if (architecture_.weights_in_out) delta = delta.t();
-      const std::int64_t dim = architecture_.weights_in_out ? 1 : 0;
-      value = value.to(head_.sums, false, !changed);
-      changed = true;
-      value.narrow(dim, modules_[m].first, modules_[m].outputs).add_(delta);
-    }
-    return value;
-  }
-
-  double adapter_scale() const {
-    return options_.lora.on() ? options_.lora.alpha / static_cast<double>(options_.lora.rank) : 1;
   }
 
   /// The array of this role, which belongs to no layer.
@@ -299,9 +247,7 @@ class Decoder {
     for (std::size_t i = 0; i < layer_arrays; ++i) {
       weights.push_back(arrays_[first_layer() + index * layer_arrays + i].value);
     }
-    for (std::size_t i = 0; i < 2 * modules_.size(); ++i) {
-      weights.push_back(adapters_[index * 2 * modules_.size() + i].value);
-    }
+    for (const NamedTensor& adapter : adapters_.of_layer(layer)) weights.push_back(adapter.value);
     return weights;
   }
 
@@ -338,7 +284,7 @@ class Decoder {
   Recomputable layer_function(Index index, std::shared_ptr<const Packed> packed,
                               std::optional<Rotation> rotation,
                               std::shared_ptr<const PassDropout> drops) const {
-    return [a = architecture_, modules = modules_, scale = adapter_scale(), type = compute(),
+    return [a = architecture_, modules = adapters_.modules(), scale = adapters_.scale(), type = compute(),
             is_last = last(index), index, packed, rotation, drops](const std::vector<at::Tensor>& in) {
       std::vector<at::Tensor> weights;
       for (std::size_t i = 1; i < in.size(); ++i) weights.push_back(in[i].to(type));
@@ -410,9 +356,8 @@ class Decoder {
 
   Architecture architecture_;
   DecoderOptions options_;
-  std::vector<LoraModule> modules_;
+  Adapters adapters_;
   std::vector<DeviceArray> arrays_;
-  std::vector<NamedTensor> adapters_;  ///< layer by layer, A and B of each module
   Head head_;
   bool has_forward_ = false;
   std::pair<Index, Index> shape_ = {0, 0};

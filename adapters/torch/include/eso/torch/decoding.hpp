@@ -103,7 +103,7 @@ class Decoding {
 
   at::Tensor forward(Index layer, const at::Tensor& x, const std::optional<Rotation>& rotation,
                      const at::Tensor* rows, const Layer::Attend& attend) const {
-    const Layer compute{model_->architecture(), model_->modules_, model_->adapter_scale()};
+    const Layer compute{model_->architecture(), model_->adapters_.modules(), model_->adapters_.scale()};
     return compute(x, weights_[static_cast<std::size_t>(layer)], rotation ? &*rotation : nullptr, rows,
                    attend);
   }
