@@ -114,9 +114,32 @@ TEST_CASE(
   for (std::size_t i = 0; i < a.size(); ++i) CHECK(eso::testing::largest_difference(a[i], b[i]) < 1e-12);
 }
 
+TEST_CASE("torch: adapters' targets name modules by the last parts of their paths") {
+  const auto paths = [](const char* name, std::vector<std::string> targets) {
+    std::vector<std::string> found;
+    const eso::Architecture a = load_golden<double>(name).architecture();
+    for (const eso::torch::LoraModule& m :
+         eso::torch::adapted_modules(a, {.rank = 1, .targets = std::move(targets)}))
+      found.emplace_back(m.path);
+    return found;
+  };
+  using Paths = std::vector<std::string>;
+  CHECK(paths("gpt2/plain", {}) == Paths{"attn.c_attn"});
+  CHECK(paths("gpt2/plain", {"c_proj"}) == Paths{"attn.c_proj", "mlp.c_proj"});
+  CHECK(paths("gpt2/plain", {"mlp.c_proj"}) == Paths{"mlp.c_proj"});
+  CHECK(paths("gpt2/plain", {"all-linear"}) == Paths{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"});
+  CHECK(paths("opt/before", {"fc1", "v_proj"}) == Paths{"self_attn.v_proj", "fc1"});
+  CHECK(paths("gpt_neox/parallel", {"dense"}) == Paths{"attention.dense"});
+  CHECK(eso::torch::lora_targets(load_golden<double>("gpt2/plain").architecture(),
+                                 {.rank = 1, .targets = {"all-linear"}}) ==
+        Paths{"c_attn", "c_proj", "c_fc"});
+}
+
 TEST_CASE("torch: settings of adapters that mean nothing are refused") {
   CHECK_THROWS_WITH(load_torch("gpt2/plain", lora_options({"q_proj"})),
-                    Catch::Contains("c_attn, c_proj, c_fc"));
+                    Catch::Contains("attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj"));
+  CHECK_THROWS_AS(load_torch("gpt2/plain", lora_options({"proj"})), eso::Error);  // no whole part
+  CHECK_THROWS_AS(load_torch("gpt2/plain", lora_options({""})), eso::Error);
   CHECK_THROWS_AS(load_torch("gpt2/plain", lora_options({}, 1)), eso::Error);
   auto options = lora_options({});
   options.lora.alpha = 0;

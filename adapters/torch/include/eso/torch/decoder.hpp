@@ -187,9 +187,6 @@ class Decoder {
     return views;
   }
 
-  /// The modules that have adapters, in each layer.
-  const std::vector<LoraModule>& adapted() const { return adapters_.modules(); }
-
  private:
   friend class Decoding;
 

@@ -23,8 +23,8 @@ namespace eso::torch {
 struct Lora {
   Index rank = 0;  ///< 0: no adapters, everything is trained
   double alpha = 16;
-  std::vector<std::string> targets =
-      {};              ///< modules as transformers names them; empty: the attention's inputs
+  /// Modules as PEFT's `target_modules` has them, `all-linear` for all; empty: the attention's inputs.
+  std::vector<std::string> targets = {};
   double dropout = 0;  ///< share of what goes into A that is set to zero, in [0, 1)
 
   bool on() const { return rank > 0; }
@@ -66,9 +66,18 @@ inline std::vector<LoraModule> lora_modules(const Architecture& a) {
           {"dense_4h_to_h", "mlp.dense_4h_to_h", Product::outer, 0, H}};
 }
 
-/// What PEFT adapts of a family unless told otherwise.
-inline std::vector<std::string> default_lora_targets(Family family) {
-  switch (family) {
+/// The modules that `lora` names: what PEFT adapts of the family unless told otherwise, the names of all
+/// modules for `all-linear`, else `lora.targets`.
+inline std::vector<std::string> lora_targets(const Architecture& a, const Lora& lora) {
+  if (std::find(lora.targets.begin(), lora.targets.end(), "all-linear") != lora.targets.end()) {
+    std::vector<std::string> all;
+    for (const LoraModule& m : lora_modules(a)) {
+      if (std::find(all.begin(), all.end(), m.name) == all.end()) all.emplace_back(m.name);
+    }
+    return all;
+  }
+  if (!lora.targets.empty()) return lora.targets;
+  switch (a.family) {
     case Family::gpt2:
       return {"c_attn"};
     case Family::opt:
@@ -79,6 +88,13 @@ inline std::vector<std::string> default_lora_targets(Family family) {
   return {"query_key_value"};
 }
 
+/// Whether a target names the module, as PEFT has it: by the last part of its path, or by more of it
+/// (`mlp.c_proj`).
+inline bool is_target(const std::string& target, const LoraModule& module) {
+  const std::string_view path = module.path;
+  return path == target || path.ends_with("." + target);
+}
+
 /// The modules that get adapters, in the order of the layer.
 ///
 /// \throws Error (input) for settings that mean nothing and a target that is no module of the family.
@@ -87,18 +103,19 @@ inline std::vector<LoraModule> adapted_modules(const Architecture& a, const Lora
   require(lora.alpha > 0, "lora-alpha", "must be above 0");
   require(lora.dropout >= 0 && lora.dropout < 1, "lora-dropout", "must lie in [0, 1)");
   const std::vector<LoraModule> modules = lora_modules(a);
-  const std::vector<std::string> targets =
-      lora.targets.empty() ? default_lora_targets(a.family) : lora.targets;
+  const std::vector<std::string> targets = lora_targets(a, lora);
   for (const std::string& target : targets) {
-    if (std::any_of(modules.begin(), modules.end(), [&](const LoraModule& m) { return target == m.name; }))
+    if (std::any_of(modules.begin(), modules.end(), [&](const auto& m) { return is_target(target, m); }))
       continue;
     std::string known;
-    for (const LoraModule& m : modules) known += (known.empty() ? "" : ", ") + std::string(m.name);
-    throw input_error("lora-targets", "is no module of a layer of this model", target, known);
+    for (const LoraModule& m : modules) known += std::string(m.path) + ", ";
+    throw input_error("lora-targets", "is no module of a layer of this model", target,
+                      known + "the last part of one, or all-linear");
   }
   std::vector<LoraModule> adapted;
   for (const LoraModule& module : modules) {
-    if (std::find(targets.begin(), targets.end(), module.name) != targets.end()) adapted.push_back(module);
+    if (std::any_of(targets.begin(), targets.end(), [&](const auto& t) { return is_target(t, module); }))
+      adapted.push_back(module);
   }
   return adapted;
 }

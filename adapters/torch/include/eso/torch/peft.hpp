@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "eso/model/safetensors_writer.hpp"
 #include "eso/torch/decoder.hpp"
@@ -20,8 +21,8 @@ inline void write_adapter(const std::filesystem::path& folder, const Decoder& de
                           const std::string& base) {
   const Lora& lora = decoder.options().lora;
   require(lora.on(), "torch::write_adapter", "the model has no adapters");
-  std::set<std::string> targets;
-  for (const LoraModule& module : decoder.adapted()) targets.insert(module.name);
+  const std::vector<std::string> names = lora_targets(decoder.architecture(), lora);
+  const std::set<std::string> targets(names.begin(), names.end());
   const nlohmann::json config{{"base_model_name_or_path", base},
                               {"bias", "none"},
                               {"fan_in_fan_out", decoder.architecture().weights_in_out},
