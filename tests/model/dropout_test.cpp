@@ -9,9 +9,6 @@ namespace {
 using eso::DropoutPlace;
 using eso::Index;
 
-const std::vector<std::string> models{"gpt2/plain", "opt/before", "opt/after", "gpt_neox/parallel",
-                                      "gpt_neox/sequential"};
-
 /// A decoder in training as a `LogProbModel`: one step's masks, the same names for all texts.
 struct Dropping {
   eso::Decoder<double>& inner;
@@ -55,18 +52,13 @@ std::vector<double> factors(
 }  // namespace
 
 TEST_CASE("log-probabilities and gradients under dropout are those of transformers with the same masks") {
-  const nlohmann::json golden = golden_file("dropout.json");
-  eso::Batch batch = batch_of(golden);
-  batch.prompts[0].example = golden["example"].get<Index>();
-  batch.responses[0].sample = golden["sample"].get<Index>();
-  const eso::StepSeed seed{golden["seed"].get<std::uint64_t>(), golden["step"].get<std::uint32_t>()};
-  for (const std::string& name : models) {
+  const GoldenDropout golden;
+  for (const std::string& name : dropout_models) {
     INFO(name);
-    const nlohmann::json& expected = golden["models"][name];
+    const nlohmann::json& expected = golden.of(name);
     auto model = load_golden<double>(name);
-    const auto rates = expected["rates"].get<std::vector<double>>();
-    model.dropout = {.embedding = rates[0], .attention = rates[1], .residual = rates[2]};
-    const eso::LogProbs logp = model.log_probs(batch, seed);
+    model.dropout = golden.rates(name);
+    const eso::LogProbs logp = model.log_probs(golden.batch, golden.seed);
     for (Index t = 0; t < logp.cols(); ++t)
       CHECK(logp(0, t) == Approx(expected["logp"][static_cast<std::size_t>(t)].get<double>()).epsilon(1e-12));
     eso::LogProbs weights(1, logp.cols());
@@ -84,7 +76,7 @@ TEST_CASE("log-probabilities and gradients under dropout are those of transforme
 }
 
 TEST_CASE("a training pass keeps the laws of a model but those that move a token from response to prompt") {
-  for (const std::string& name : models) {
+  for (const std::string& name : dropout_models) {
     INFO(name);
     auto decoder = load_golden<double>(name, 2);
     decoder.dropout = {.embedding = 0.1, .attention = 0.2, .residual = 0.15};
@@ -101,7 +93,7 @@ TEST_CASE("a training pass keeps the laws of a model but those that move a token
 }
 
 TEST_CASE("dropout of rate 0 changes no bit, and nothing but the training pass drops") {
-  for (const std::string& name : models) {
+  for (const std::string& name : dropout_models) {
     INFO(name);
     auto model = load_golden<float>(name, 2);
     const eso::Batch batch = eso::testing::random_batch(limits_of(model.architecture()), 3);

@@ -43,6 +43,29 @@ inline eso::Batch batch_of(const nlohmann::json& text) {
   return batch;
 }
 
+/// Those with an arrangement of their own, of which `golden/dropout.json` tells.
+inline const std::vector<std::string> dropout_models{"gpt2/plain", "opt/before", "opt/after",
+                                                     "gpt_neox/parallel", "gpt_neox/sequential"};
+
+/// `golden/dropout.json`: a text, the step that names its masks, and what transformers computes with them.
+struct GoldenDropout {
+  nlohmann::json file = golden_file("dropout.json");
+  eso::Batch batch = batch_of(file);
+  eso::StepSeed seed{file["seed"].get<std::uint64_t>(), file["step"].get<std::uint32_t>()};
+
+  GoldenDropout() {
+    batch.prompts[0].example = file["example"].get<eso::Index>();
+    batch.responses[0].sample = file["sample"].get<eso::Index>();
+  }
+
+  const nlohmann::json& of(const std::string& model) const { return file.at("models").at(model); }
+
+  eso::DropoutRates rates(const std::string& model) const {
+    const auto rates = of(model).at("rates").get<std::vector<double>>();
+    return {.embedding = rates[0], .attention = rates[1], .residual = rates[2]};
+  }
+};
+
 /// The largest difference between the golden log-probabilities and the model's.
 template <class Scalar>
 double worst_score(eso::Decoder<Scalar>& model, const nlohmann::json& texts, const char* field) {

@@ -8,9 +8,6 @@ namespace {
 using eso::Index;
 using eso::torch::Precision;
 
-const std::vector<std::string> models{"gpt2/plain", "opt/before", "opt/after", "gpt_neox/parallel",
-                                      "gpt_neox/sequential"};
-
 /// Prompts with no, one and several responses, so that all ways through attention are taken; some are alike
 /// enough to be padded and computed together.
 eso::Batch mixed_batch(Index vocabulary) {
@@ -40,7 +37,7 @@ eso::Batch mixed_batch(Index vocabulary) {
 }  // namespace
 
 TEST_CASE("torch: dropout takes the units that the core takes, wherever it is on") {
-  for (const std::string& name : models) {
+  for (const std::string& name : dropout_models) {
     for (const bool again : {false, true}) {
       for (const eso::DropoutRates& rates :
            {eso::DropoutRates{.embedding = 0.3}, eso::DropoutRates{.attention = 0.3},
@@ -82,19 +79,14 @@ TEST_CASE("torch: dropout takes the units that the core takes, wherever it is on
 }
 
 TEST_CASE("torch: dropout is that of transformers with the same masks, within the precision") {
-  const nlohmann::json golden = golden_file("dropout.json");
-  eso::Batch batch = batch_of(golden);
-  batch.prompts[0].example = golden["example"].get<Index>();
-  batch.responses[0].sample = golden["sample"].get<Index>();
-  const eso::StepSeed seed{golden["seed"].get<std::uint64_t>(), golden["step"].get<std::uint32_t>()};
-  for (const std::string& name : models) {
+  const GoldenDropout golden;
+  for (const std::string& name : dropout_models) {
     for (const Precision precision : {Precision::float64, Precision::float32, Precision::bfloat16}) {
       INFO(name << " " << int(precision));
-      const nlohmann::json& expected = golden["models"][name];
+      const nlohmann::json& expected = golden.of(name);
       auto model = load_torch(name, test_options(precision));
-      const auto rates = expected["rates"].get<std::vector<double>>();
-      model.dropout = {.embedding = rates[0], .attention = rates[1], .residual = rates[2]};
-      const eso::LogProbs logp = model.log_probs(batch, seed);
+      model.dropout = golden.rates(name);
+      const eso::LogProbs logp = model.log_probs(golden.batch, golden.seed);
       const double tolerance = precision == Precision::float64   ? 1e-12
                                : precision == Precision::float32 ? 1e-4
                                                                  : 0.3;
