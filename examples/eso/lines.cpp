@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "lines.hpp"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 
 #include "eso/train/durable_file.hpp"
 #include "model_flags.hpp"
+#include "program.hpp"
 
 namespace eso_program {
 namespace {
@@ -41,10 +41,7 @@ class StandardInput final : public std::streambuf {
 }  // namespace
 
 std::istream& standard_input() {
-  struct sigaction action{};
-  action.sa_handler = leave;
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  handle_signals(leave);
   static StandardInput bytes;
   static std::istream stream(&bytes);
   return stream;

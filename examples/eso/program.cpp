@@ -2,8 +2,10 @@
 #include "program.hpp"
 
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdlib>
 
@@ -23,12 +25,20 @@ void note_signal(int signal) {
 
 }  // namespace
 
-void catch_signals() {
+void handle_signals(void (*handler)(int)) {
+  // On a stack of its own: oneDNN's products have the stack pointer among numbers, and the system would write
+  // the handler's frame over them.
+  static std::array<char, 1 << 16> memory;
+  const stack_t stack{.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
+  sigaltstack(&stack, nullptr);
   struct sigaction action{};
-  action.sa_handler = note_signal;
+  action.sa_handler = handler;
+  action.sa_flags = SA_ONSTACK;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
+
+void catch_signals() { handle_signals(note_signal); }
 
 void check_signals() {
   if (caught_signal != 0) throw Interrupted{caught_signal};
