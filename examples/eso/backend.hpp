@@ -164,6 +164,7 @@ class AnyRanks {
     virtual int rank() const = 0;
     virtual int size() const = 0;
     virtual std::vector<std::string> exchange(const std::string& bytes) const = 0;
+    virtual void leave() = 0;
   };
   AnyRanks() = default;
   explicit AnyRanks(std::shared_ptr<Interface> held) : held_(std::move(held)) {}
@@ -171,6 +172,10 @@ class AnyRanks {
   int size() const { return held_ ? held_->size() : 1; }
   std::vector<std::string> exchange(const std::string& bytes) const {
     return held_ ? held_->exchange(bytes) : std::vector<std::string>{bytes};
+  }
+  /// All call it when nothing is to be exchanged any more; returns when all have.
+  void leave() const {
+    if (held_) held_->leave();
   }
 
  private:

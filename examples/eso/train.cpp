@@ -132,7 +132,8 @@ void run_steps(const RunState& run, Trainer& trainer) {
   std::int64_t saved = -1, recorded = trainer.steps_done;
   // After a failure the model stands where the last step left it: worth a checkpoint, if one can be had.
   const auto save_quietly = [&] {
-    if (run.ranks.size() > 1) return;  // the others may not be there any more
+    // Of several processes rank 0 has all, but for the others' part of divided moments.
+    if (run.ranks.rank() > 0 || (run.ranks.size() > 1 && run.flags.shard_optimizer)) return;
     try {
       if (recorded == trainer.steps_done && saved != recorded && recorded > 0) save();
     } catch (const std::exception&) {}
@@ -301,6 +302,21 @@ void write_report(const std::filesystem::path& directory) {
   eso::write_durably(directory / "report.html", page);
 }
 
+/// Refuses processes that were told, or read, something else than rank 0.
+void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso::Example>& examples) {
+  if (ranks.size() == 1) return;
+  // Each may have its own of these; what was read is compared.
+  flags.threads = 1, flags.device = "cpu";
+  flags.model = flags.output = "folder";
+  flags.data.clear(), flags.layout.answers.clear(), flags.dpo_reference.clear();
+  const std::vector<std::string> all = ranks.exchange(config_of(flags) + digest(examples));
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    throw eso::input_error(fmt::format("rank {}", rank),
+                           "was started with other flags, or reads other data, than rank 0");
+  }
+}
+
 /// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
 template <class Open>
 TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
@@ -322,6 +338,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   const Method& method = method_named(f.method);
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
+  check_alike(ranks, f, examples);
   RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
   TrainResult result;
   const RunState run{f,         method,    hooks,  model, tokenizer, examples,
@@ -341,7 +358,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
     write_adapter_folder(directory.path() / "adapter", model, f.model);
     write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
   }
-  ranks.exchange({});  // nobody leaves before all is written
+  ranks.leave();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

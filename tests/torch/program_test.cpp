@@ -87,9 +87,10 @@ struct Ranks {
   std::vector<pid_t> children;
   TemporaryFolder folder;
 
-  explicit Ranks(const Words& words) {
+  /// `more` are words of rank 1 alone.
+  explicit Ranks(const Words& words, const Words& more = {}) {
     for (int rank = 0; rank < 2; ++rank) {
-      Words all = Words{ESO_PROGRAM_PATH} + words;
+      Words all = Words{ESO_PROGRAM_PATH} + words + (rank == 1 ? more : Words{});
       std::vector<char*> pointers;
       for (std::string& word : all) pointers.push_back(word.data());
       pointers.push_back(nullptr);
@@ -321,6 +322,31 @@ TEST_CASE("torch: a signal to one process stops all after the same step, with a 
   CHECK(!std::filesystem::is_empty(runs / "out" / "checkpoints"));
 }
 
+TEST_CASE("torch: rank 0 saves what it has when another is lost") {
+  const Runs runs;
+  Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
+  for (int i = 0; i < 600 && !began(runs / "out", 3); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  ::kill(ranks.children[1], SIGKILL);
+  const Finished first = ranks.wait(0);
+  CHECK(first.code == 1);
+  CHECK(first.last_error().find("rank 1 has stopped") != std::string::npos);
+  REQUIRE(std::filesystem::exists(runs / "out" / "checkpoints"));
+  CHECK(!std::filesystem::is_empty(runs / "out" / "checkpoints"));
+}
+
+TEST_CASE("torch: processes that were told different things are refused, before anything is written") {
+  const Runs runs;
+  Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "1"}),
+              {"--learning-rate", "0.5"});
+  for (const int rank : {0, 1}) {
+    const Finished finished = ranks.wait(rank);
+    CHECK(finished.code == 2);
+    CHECK(finished.last_error().find("rank 1: was started with other flags") != std::string::npos);
+  }
+  CHECK(!std::filesystem::exists(runs / "out"));
+}
+
 TEST_CASE("torch: a signal that comes in the middle of a product harms nothing") {
   // The products of a model of this size have the stack pointer among their numbers a quarter of the time.
   const Runs runs;
@@ -351,6 +377,8 @@ TEST_CASE("torch: what the backend cannot do is refused, by its flag or variable
   CHECK(not_refused(call({"--dropout", "1"}), {"--dropout"}) == "");
   CHECK(not_refused(call({"--lora-rank", "2", "--lora-targets", "query"}),
                     {"lora-targets", "query", "c_attn"}) == "");
+  CHECK(not_refused(call({"--lora-alpha", "8"}), {"--lora-alpha", "--lora-rank"}) == "");
+  CHECK(not_refused(call({"--lora-dropout", "0.1"}), {"--lora-dropout", "--lora-rank"}) == "");
   CHECK(not_refused(call({"--shard-optimizer"}), {"--shard-optimizer", "processes"}) == "");
   const auto variable = [](const char* name, const char* value) {
     return [=] { ::setenv("WORLD_SIZE", "2", 1), ::setenv(name, value, 1); };

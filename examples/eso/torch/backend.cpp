@@ -145,6 +145,7 @@ class TorchRanks : public AnyRanks::Interface {
   std::vector<std::string> exchange(const std::string& bytes) const override {
     return group_->exchange(bytes);
   }
+  void leave() override { group_->leave(); }
 
  private:
   std::shared_ptr<eso::torch::ProcessGroup> group_;

@@ -54,7 +54,7 @@ struct AdamW {
     }
   }
 
-  /// Copies of the moments in host memory and the count of updates.
+  /// The moments in host memory, good until the next update, and the count of updates.
   std::vector<TensorView> state() const { return moments.state(); }
   /// Goes on from a state, also before any update. Throws as `Moments::load_state` says.
   void load_state(const TensorLookup& lookup) { moments.load_state(lookup); }

@@ -41,6 +41,8 @@ class DataParallel {
             "torch::DataParallel::backward", "needs the shape of the last log_probs");
     ready_ = false;
     pending_ = true;
+    // What was added up already counts once: rank 0 keeps it.
+    if (std::exchange(summed_, false) && group_->rank() > 0) zero_gradients(decoder_.parameters());
     if (rows_.empty()) return;
     decoder_.backward(d_logp(rows_, Eigen::seqN(0, longest_)));
   }
@@ -48,7 +50,10 @@ class DataParallel {
   /// The same on all processes once this returns.
   ParameterList parameters() {
     ParameterList list = decoder_.parameters();
-    if (pending_) add_up(list);
+    if (pending_) {
+      add_up(list);
+      summed_ = true;
+    }
     pending_ = false;
     return list;
   }
@@ -122,6 +127,7 @@ class DataParallel {
   Decoder& decoder_;
   std::shared_ptr<ProcessGroup> group_;
   bool ready_ = false, pending_ = false;
+  bool summed_ = false;  ///< the gradients are those of all processes
   std::pair<Index, Index> shape_ = {0, 0};
   std::vector<Index> rows_;
   Index longest_ = 0;

@@ -17,7 +17,7 @@ namespace eso::torch {
 ///
 ///     y = x W + b + (alpha / rank) dropout(x) A^T B^T,   A (rank, in), B (out, rank)
 ///
-/// A starts uniform on +-1 / sqrt(in), B at zero, so that the model starts as it was.
+/// A starts uniform on +-1 / sqrt(in), the same in every run, B at zero, so that the model starts as it was.
 ///
 /// Source: Hu et al. 2022, arXiv 2106.09685, section 4.1; the uniform start is PEFT's, the paper's is normal.
 struct Lora {

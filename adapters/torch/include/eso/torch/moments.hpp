@@ -67,7 +67,7 @@ class Moments {
   std::size_t count() const { return pairs_.size(); }
   const Pair& operator[](std::size_t i) const { return pairs_[i]; }
 
-  /// Copies of the moments in host memory and the count of updates.
+  /// The moments in host memory, good until the next update, and the count of updates.
   std::vector<TensorView> state() const {
     const at::Tensor names = at::empty({static_cast<std::int64_t>(pairs_.size())}, at::kDouble);
     for (std::size_t i = 0; i < pairs_.size(); ++i) names.data_ptr<double>()[i] = pairs_[i].name;

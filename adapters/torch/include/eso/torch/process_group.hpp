@@ -48,6 +48,7 @@ class ProcessGroup {
     int rank = 0, size = 1;
     std::string address = "127.0.0.1";
     int port = 29500;
+    std::chrono::milliseconds patience{60'000};  ///< how long the others are waited for in the beginning
   };
 
   static constexpr std::chrono::milliseconds beat{500}, silence{10'000};
@@ -68,13 +69,16 @@ class ProcessGroup {
     return place;
   }
 
-  /// Meets the others. \throws Error (system) if they do not come within a minute.
+  /// Meets the others. \throws Error (system) if they do not come within `Place::patience`.
   ProcessGroup(const Place& place, std::function<void(int)> on_lost)
       : place_(place), on_lost_(std::move(on_lost)), seen_(static_cast<std::size_t>(place.size)) {
     try {
       store_ = open_store(true);
       beats_ = open_store(false);
       tell();
+      std::vector<std::string> all;
+      for (int r = 0; r < place.size; ++r) all.push_back(key(r));
+      beats_->wait(all, place.patience);  // gloo would wait as long as for a slow process
       auto options = ::c10d::ProcessGroupGloo::Options::create();
       options->timeout = std::chrono::hours(24);  // a slow process is no dead one: the beats tell them apart
       const bool here = place.address == "127.0.0.1" || place.address == "localhost";
@@ -93,14 +97,7 @@ class ProcessGroup {
 
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
-  ~ProcessGroup() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    wake_.notify_all();
-    watcher_.join();
-  }
+  ~ProcessGroup() { stop_watching(); }
 
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
@@ -164,7 +161,24 @@ class ProcessGroup {
     wait([&] { return group_->barrier(); });
   }
 
+  /// All call it after their last exchange: from here on nobody is missed, for a process may end before
+  /// others.
+  void leave() {
+    barrier();
+    stop_watching();
+    barrier();
+  }
+
  private:
+  void stop_watching() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    wake_.notify_all();
+    if (watcher_.joinable()) watcher_.join();
+  }
+
   static int number(const char* name, int least, int most) {
     const char* const text = std::getenv(name);
     if (text == nullptr) throw input_error(name, "is not set, but WORLD_SIZE is");
@@ -184,7 +198,7 @@ class ProcessGroup {
     options.isServer =
         may_serve && place_.rank == 0 && !(agent != nullptr && std::string_view(agent) == "True");
     options.waitWorkers = false;
-    options.timeout = std::chrono::seconds(60);
+    options.timeout = place_.patience;
     return c10::make_intrusive<::c10d::PrefixStore>(
         fmt::format("eso/{}", attempt ? attempt : "0"),
         c10::make_intrusive<::c10d::TCPStore>(place_.address, options));

@@ -32,7 +32,8 @@ struct ShardedAdamW {
   void update(const ParameterList& parameters, double learning_rate, double scale) {
     std::vector<Entry> entries;
     for (const Parameter& parameter : parameters) {
-      entries.push_back({Moments::hash(parameter.name), parameter.value().sizes().vec(), 0});
+      entries.push_back(
+          {Moments::hash(parameter.name), parameter.value().sizes().vec(), parameter.value().scalar_type()});
     }
     own(std::move(entries));
     ParameterList mine;
@@ -56,7 +57,7 @@ struct ShardedAdamW {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const bool mine = entries_[i].owner == group->rank();
       for (const bool first : {true, false}) {
-        at::Tensor host = at::empty(entries_[i].shape, at::kFloat);
+        at::Tensor host = at::empty(entries_[i].shape, entries_[i].type);
         if (mine) {
           const Moments::Pair& pair = adamw.moments[next];
           host = (first ? pair.first : pair.second).to(at::kCPU).contiguous();
@@ -76,7 +77,7 @@ struct ShardedAdamW {
     whole.load_state(lookup);
     std::vector<Entry> entries;
     for (std::size_t i = 0; i < whole.count(); ++i)
-      entries.push_back({whole[i].name, whole[i].first.sizes().vec(), 0});
+      entries.push_back({whole[i].name, whole[i].first.sizes().vec(), whole[i].first.scalar_type()});
     own(std::move(entries));
     std::vector<Moments::Pair> mine;
     for (std::size_t i = 0; i < whole.count(); ++i) {
@@ -89,6 +90,7 @@ struct ShardedAdamW {
   struct Entry {
     double name = 0;
     std::vector<std::int64_t> shape;
+    at::ScalarType type = at::kFloat;
     int owner = 0;
   };
 
