@@ -95,11 +95,14 @@ class EigenModel : public AnyModel::Interface {
   nlohmann::json config_;
 };
 
-/// OpenMP's threads turn for milliseconds while they wait for each other, where LibTorch has hundreds of
-/// short loops a step: beside other work on the same cores that is most of a step. The library reads this
-/// once, when it is loaded.
-void wait_briefly() {
+/// What LibTorch and its OpenMP read once, when they are loaded; what the user has set stays.
+///
+/// Threads turn for milliseconds while they wait for each other, where LibTorch has hundreds of short loops a
+/// step: beside other work on the same cores that is most of a step. And c10d writes traces of its stack
+/// where a connection breaks, of which the program's own error says the cause.
+void set_environment() {
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "3000", /*overwrite=*/0);
+  ::setenv("TORCH_CPP_LOG_LEVEL", "ERROR", /*overwrite=*/0);
 }
 
 /// The backend of the library beside the program, which stays loaded.
@@ -110,7 +113,7 @@ BackendLibrary& library(const std::string& backend) {
   if (!std::filesystem::exists(path, error)) {
     throw eso::input_error("--backend", "this program was built without it", backend, "eigen");
   }
-  wait_briefly();
+  set_environment();
   void* const opened = ::dlopen(path.c_str(), RTLD_NOW);
   if (opened == nullptr) {
     const char* const reason = ::dlerror();

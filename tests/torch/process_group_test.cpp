@@ -33,7 +33,8 @@ void both(const std::function<void(int)>& work) {
 TEST_CASE("torch: a process that does not come is missed in the beginning") {
   ProcessGroup::Place place = place_of(0, 2);
   place.patience = std::chrono::milliseconds(500);
-  CHECK_THROWS_WITH(ProcessGroup(place, {}), Catch::Contains("rank 0 of 2") && Catch::Contains("beat/1"));
+  CHECK_THROWS_WITH(ProcessGroup(place, {}),
+                    Catch::Contains("rank 0 of 2") && Catch::Contains("rank 1 did not come within 0.5 s"));
 }
 
 TEST_CASE("torch: a process that has left is not missed by one that is slower") {

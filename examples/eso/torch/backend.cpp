@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
 
 #include "eso/torch/data_parallel.hpp"
 #include "eso/torch/sharded_adamw.hpp"
@@ -214,6 +215,7 @@ class TorchLibrary : public BackendLibrary {
 }  // namespace eso_program
 
 extern "C" eso_program::BackendLibrary* eso_backend() {
+  c10::initLogging();  // as the environment says
   static eso_program::TorchLibrary library;
   return &library;
 }

@@ -22,6 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -76,9 +77,7 @@ class ProcessGroup {
       store_ = open_store(true);
       beats_ = open_store(false);
       tell();
-      std::vector<std::string> all;
-      for (int r = 0; r < place.size; ++r) all.push_back(key(r));
-      beats_->wait(all, place.patience);  // gloo would wait as long as for a slow process
+      for (int r = 0; r < place.size; ++r) await(r);
       auto options = ::c10d::ProcessGroupGloo::Options::create();
       options->timeout = std::chrono::hours(24);  // a slow process is no dead one: the beats tell them apart
       const bool here = place.address == "127.0.0.1" || place.address == "localhost";
@@ -251,6 +250,16 @@ class ProcessGroup {
   };
 
   static std::string key(int rank) { return fmt::format("beat/{}", rank); }
+
+  /// Gloo would wait for a process that never comes as long as for a slow one.
+  void await(int rank) const {
+    try {
+      beats_->wait({key(rank)}, place_.patience);
+    } catch (const std::exception&) {
+      throw std::runtime_error(fmt::format("rank {} did not come within {} s", rank,
+                                           static_cast<double>(place_.patience.count()) / 1000));
+    }
+  }
 
   void tell() {
     const std::string text = std::to_string(++count_);
