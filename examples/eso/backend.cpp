@@ -151,13 +151,13 @@ void check_backend(const BackendOptions& o) {
     if (o.lora_rank == 0 && given) throw eso::input_error(flag, "needs --lora-rank above 0");
   };
   needs_rank("--lora-targets", !o.lora_targets.empty());
-  needs_rank("--lora-alpha", o.lora_alpha != BackendOptions().lora_alpha);
-  needs_rank("--lora-dropout", o.lora_dropout != 0);
   if (!(o.lora_alpha > 0) || !std::isfinite(o.lora_alpha))
     throw eso::input_error("--lora-alpha", "is out of range", fmt::format("{}", o.lora_alpha), "above 0");
   if (!(o.lora_dropout >= 0 && o.lora_dropout < 1))
     throw eso::input_error("--lora-dropout", "is out of range", fmt::format("{}", o.lora_dropout),
                            "at least 0, below 1");
+  needs_rank("--lora-alpha", o.lora_alpha != BackendOptions().lora_alpha);
+  needs_rank("--lora-dropout", o.lora_dropout != 0);
 }
 
 AnyRanks open_ranks(const BackendOptions& options, const std::function<void(int)>& on_lost) {

@@ -26,6 +26,11 @@ auto guarded(const Body& body) {
     return body();
   } catch (const c10::Error& error) {
     throw translated(error);
+  } catch (const eso::Error& error) {
+    // What the adapter names are flags here.
+    const std::string& where = error.where();
+    if (where != "device" && !where.starts_with("lora-")) throw;
+    throw eso::Error(error.fault(), "--" + where, std::string(error.what()).substr(where.size() + 2));
   }
 }
 

@@ -64,7 +64,7 @@ inline at::Device device_named(const std::string& name) {
   if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* const reason = ::dlerror();
     throw input_error("device", fmt::format("LibTorch's CUDA half cannot be loaded: {}", reason), name,
-                      "cpu");
+                      "cpu, or LD_LIBRARY_PATH with that half and the CUDA packages");
   }
   const int count = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
   if (index >= count) {
