@@ -32,7 +32,7 @@ struct Interrupted {
   int signal;
 };
 
-/// Has SIGINT and SIGTERM call `handler`, on the thread that calls this and a stack of its own.
+/// Has SIGINT and SIGTERM call `handler`, on a stack of its own. The main thread calls this, which gets them.
 void handle_signals(void (*handler)(int));
 /// From here on SIGINT and SIGTERM are noted instead of ending the program; a second one ends it at once.
 void catch_signals();

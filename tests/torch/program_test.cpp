@@ -81,6 +81,12 @@ bool began(const std::filesystem::path& run, std::size_t steps) {
   return static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) >= steps;
 }
 
+/// Gives a run a minute for its first steps.
+void let_begin(const std::filesystem::path& run, std::size_t steps) {
+  for (int i = 0; i < 600 && !began(run, steps); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+}
+
 /// Two processes of one run, started as a launcher does.
 struct Ranks {
   std::string port = fmt::format("{}", 20000 + ::getpid() % 20000);
@@ -301,8 +307,7 @@ TEST_CASE(
     INFO(killed);
     const std::string name = fmt::format("killed{}", killed);
     Ranks ranks(runs.call(name, flags));
-    for (int i = 0; i < 600 && !began(runs / name, 3); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    let_begin(runs / name, 3);
     ::kill(ranks.children[static_cast<std::size_t>(killed)], SIGKILL);
     const Finished other = ranks.wait(1 - killed);
     CHECK(other.code == 1);
@@ -314,8 +319,7 @@ TEST_CASE(
 TEST_CASE("torch: a signal to one process stops all after the same step, with a checkpoint") {
   const Runs runs;
   Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
-  for (int i = 0; i < 600 && !began(runs / "out", 2); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  let_begin(runs / "out", 2);
   ::kill(ranks.children[1], SIGTERM);
   CHECK(ranks.wait(0).code == 128 + SIGTERM);
   CHECK(ranks.wait(1).code == 128 + SIGTERM);
@@ -325,8 +329,7 @@ TEST_CASE("torch: a signal to one process stops all after the same step, with a 
 TEST_CASE("torch: rank 0 saves what it has when another is lost") {
   const Runs runs;
   Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
-  for (int i = 0; i < 600 && !began(runs / "out", 3); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  let_begin(runs / "out", 3);
   ::kill(ranks.children[1], SIGKILL);
   const Finished first = ranks.wait(0);
   CHECK(first.code == 1);
