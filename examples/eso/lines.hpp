@@ -19,8 +19,7 @@ std::istream& standard_input();
 /// The ids of the line's field `NAME_ids`, or those of the text in the field `NAME`.
 ///
 /// \throws eso::Error (input) with the line's place if neither is there or usable, an id lies outside the
-/// vocabulary,
-///         or text is given and the folder has no tokenizer.
+///         vocabulary, or text is given and the folder has no tokenizer.
 eso::Tokens read_tokens(const eso::JsonLines& line, const std::string& name, const ModelFolder& folder);
 
 /// Whether the line gives ids for this field, which are taken as they are.

@@ -28,8 +28,7 @@ struct ModelFolder {
 /// line on standard error.
 ///
 /// \throws eso::Error (input) as `load_model` and `eso::ByteLevelBpe::load`, and for a tokenizer with more
-/// ids than
-///         the embedding has rows.
+///         ids than the embedding has rows.
 ModelFolder open_model_folder(const BackendOptions& options, const std::filesystem::path& folder,
                               std::shared_ptr<eso::Threads> threads, Use use = Use::inference);
 

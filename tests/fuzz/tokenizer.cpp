@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The files of a tokenizer and a text to encode. The first byte of the input says what its parts (see
-// parts_of) are:
+// The files of a tokenizer and a text to encode. The first byte of the input says what its parts (see parts_of)
+// are:
 //   j  tokenizer.json; text
 //   v  vocab.json; merges.txt; text; special_tokens_map.json; tokenizer_config.json; added_tokens.json
 //   b  flags; merges, a line "left right" each in plain bytes; added tokens, a line each; text: a tokenizer
-//   with all
-//      bytes is made of them here, whose decoding must give the text again
+//      with all bytes is made of them here, whose decoding must give the text again
 
 #include <algorithm>
 #include <map>

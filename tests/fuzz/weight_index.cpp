@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // model.safetensors.index.json of a folder with the shards a.safetensors (tensors "x" and "y") and
-// b.safetensors
-// ("z", and "n" of integers). The input is the index.
+// b.safetensors ("z", and "n" of integers). The input is the index.
 
 #include "eso/model/weight_files.hpp"
 #include "fuzz.hpp"

@@ -47,8 +47,7 @@ class LineReader {
   /// The next line, blank ones too, or nothing at the end. It is valid until the next call.
   ///
   /// \throws Error (input) if the line is too long, is not UTF-8 or holds a NUL, or the gzip data are
-  /// damaged;
-  ///         (system) if reading fails.
+  ///         damaged; (system) if reading fails.
   std::optional<std::string_view> next() {
     carried_.clear();
     bool any = false;

@@ -29,18 +29,17 @@ inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp
 /// Direct preference optimisation: make the chosen response of a pair more probable than the rejected one,
 /// relative to a frozen reference model.
 ///
-///     h     = (LP(w) - LP(l)) - (LP_ref(w) - LP_ref(l))           w chosen, l rejected, LP summed over
-///     tokens value = 1/pairs sum of -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h) sigmoid
-///           = 1/pairs sum of (h - 1 / (2 beta))^2                                                  ipo
+///     h     = (LP(w) - LP(l)) - (LP_ref(w) - LP_ref(l))                      w chosen, l rejected
+///     value = 1/pairs sum of -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)    sigmoid, in nats
+///           = 1/pairs sum of (h - 1 / (2 beta))^2                                     ipo
 ///
-/// with e the `label_smoothing`. Source: Rafailov et al. 2023, arXiv 2305.18290, equation 7; label smoothing
+/// with LP summed over the tokens of the response and e the `label_smoothing`. Source: Rafailov et al. 2023, arXiv 2305.18290, equation 7; label smoothing
 /// as in the authors' code (conservative DPO). IPO here takes sums as that code does, where others take means
 /// over tokens.
 ///
 /// Reads, of each prompt that has both, the response of `Kind::chosen` and that of `Kind::rejected`, and
 /// `Batch::reference_logp`. Other prompts add nothing. Parts, each a mean over the step's pairs:
-/// `"loss/dpo"`,
-/// `"rewards/chosen"` and `"rewards/rejected"` (beta (LP - LP_ref)), `"rewards/accuracies"`,
+/// `"loss/dpo"`, `"rewards/chosen"` and `"rewards/rejected"` (beta (LP - LP_ref)), `"rewards/accuracies"`,
 /// `"rewards/margins"`, `"logps/chosen"`, `"logps/rejected"`. Cost O(N (P + R)).
 struct DpoLoss {
   static constexpr std::string_view name = "dpo";
@@ -51,8 +50,7 @@ struct DpoLoss {
   bool reference_free = false;  ///< LP_ref is taken as 0, and no reference is read
 
   /// \throws Error if `logp`, or `reference_logp` where it is read, is not (N, R), a prompt has several
-  /// chosen
-  ///         or rejected responses, an option is out of range, or `totals` count no pair.
+  ///         chosen or rejected responses, an option is out of range, or `totals` count no pair.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
     check_shape("DpoLoss", logp, batch);
     check_options();

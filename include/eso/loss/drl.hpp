@@ -34,8 +34,7 @@ struct DrlLoss {
   bool length_norm = false;
 
   /// \throws Error if `logp` is not (N, R), a prompt has samples but not exactly one greedy response, a
-  /// reward
-  ///         is not finite, or `totals` count no prompt.
+  ///         reward is not finite, or `totals` count no prompt.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
     check_shape("DrlLoss", logp, batch);
     LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};

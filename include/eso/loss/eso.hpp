@@ -163,8 +163,7 @@ struct EsoLoss {
   }
 
   /// \throws Error if `logp` is not (N, R), for what `advantages` refuses, for a sigma that is not above 0 or
-  /// a
-  ///         threshold that is not a number, and if `totals` count none of what the value is divided by.
+  ///         a threshold that is not a number, and if `totals` count none of what the value is divided by.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
     check_shape("EsoLoss", logp, batch);
     check_options();

@@ -27,8 +27,7 @@ enum class RrhfLengthMode : std::uint8_t {
 ///
 ///     value = 1/P sum over prompts of [ sum over pairs with r_i < r_j of max(0, p_i - p_j) + b L_best ]
 ///     p_i   = sum over t of logp(i, t) / length_i ^ length_exponent                              in nats
-///     L_best = - sum over t of logp(best, t) / length_best,   best: the first candidate of the largest
-///     reward
+///     L_best = - sum over t of logp(best, t) / length_best,   best: the first of the largest reward
 ///
 /// Source: Yuan et al. 2023, "RRHF", arXiv 2304.05302, equations 2 to 4; the sum goes over all pairs, there
 /// is no margin, equal rewards give no pair, and where p_i = p_j the gradient is 0. The authors add the

@@ -32,8 +32,8 @@ inline std::vector<bool> repeated(const Tokens& tokens, std::size_t n, bool skip
 /// Unlikelihood of repetition: lower the probability of tokens within an n-gram that the sample had before.
 ///
 ///     value = 1/T sum over samples and their tokens t of m_t -log(max(1 - p(t), floor))            in nats
-///     m_t   = 1 if t lies in an n-gram that stands earlier in the same sample; T = all sampled tokens of the
-///     step
+///     m_t   = 1 if t lies in an n-gram that stands earlier in the same sample
+///     T     = all sampled tokens of the step
 ///
 /// Source: Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", arXiv 1908.04319,
 /// equation 7, with n = 4. As in the released code the divisor counts all tokens, not those of repetitions.

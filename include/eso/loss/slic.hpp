@@ -32,8 +32,7 @@ struct SlicLoss {
   double weight = 0.5;  ///< of the regulariser, at least 0
 
   /// \throws Error if `logp` is not (N, R), a prompt has several chosen or rejected responses, an option is
-  /// out
-  ///         of range, or `totals` count no pair.
+  ///         out of range, or `totals` count no pair.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
     check_shape("SlicLoss", logp, batch);
     require(std::isfinite(margin) && margin >= 0, "SlicLoss", "margin must be finite and at least 0");

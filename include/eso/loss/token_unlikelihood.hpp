@@ -28,8 +28,7 @@ struct LogitsLoss {
 /// backend that trains with it calls this on the logits of each text and pulls `d_logits` back itself.
 ///
 /// \throws Error if there is not a target for each row, a target is outside the vocabulary, or an option is
-/// out of
-///         range. Cost O(T (V + T)).
+///         out of range. Cost O(T (V + T)).
 inline LogitsLoss token_unlikelihood(const Eigen::ArrayXXd& logits, const Tokens& targets, double alpha = 1,
                                      double floor = 1e-5) {
   require(logits.rows() == static_cast<Index>(targets.size()), "token_unlikelihood",

@@ -41,9 +41,8 @@ struct DropoutRow {
 /// Nothing is stored: whether a unit is kept follows from the seed, the step, the example of its prompt, the
 /// kind and number of its response (a prompt's rows have one mask for all its responses), its position, layer
 /// and place. Neither the batch nor its order nor the number of threads matters, and the backward pass makes
-/// the same masks again. Of a stream `Purpose::dropout` with the sample 0 for a prompt's rows, 2^20 (1 +
-/// kind)
-/// + number for a response's, block
+/// the same masks again. In a stream `Purpose::dropout` whose sample is 0 for a prompt's rows and
+/// 2^20 (1 + kind) + number for a response's, block
 ///
 ///     ((4 layer + place) context + position) blocks + head ceil(context / 4) + floor(unit / 4)
 ///

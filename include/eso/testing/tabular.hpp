@@ -26,9 +26,9 @@ class TabularDecoding;
 /// position and on all tokens before it, the nearer the more, so that a wrong mask, position or prompt shows.
 ///
 ///     state(i)  = history(token i) + state(i - 1) / 2      (V), state(-1) = 0
-///     logits(i) = state(i) + position(i)                   (V), of token i + 1, i counted from the prompt's
-///     start
+///     logits(i) = state(i) + position(i)                   (V), of token i + 1
 ///
+/// with i counted from the prompt's start.
 /// `history` is (V, V) and read once for every earlier token, so its gradient is a sum of many parts;
 /// `position` is (context, V). A model of `LogProbModel`, `Generator` and `Checkpointable`. For tests and
 /// examples; cost O(tokens V).

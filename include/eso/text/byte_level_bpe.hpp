@@ -44,8 +44,7 @@ class ByteLevelBpe {
   /// Reads tokenizer.json of `folder`, or vocab.json and merges.txt where there is none.
   ///
   /// \throws Error (input) in one line that names the file, and the key or line, of what is missing,
-  /// malformed
-  ///         or would need something that is not implemented.
+  ///         malformed or would need something that is not implemented.
   static ByteLevelBpe load(const std::filesystem::path& folder) {
     if (is_named(folder / "tokenizer.json"))
       return ByteLevelBpe(folder, TokenizerJson::read(folder / "tokenizer.json"));

@@ -28,8 +28,8 @@ struct HeadsOfRows {
   at::Tensor queries, keys, values;
 };
 
-/// Cosines and sines of the angles that a row's position turns queries and keys by, (rows, 1, rotary_width /
-/// 2).
+/// Cosines and sines of the angles that a row's position turns queries and keys by, of shape
+/// (rows, 1, rotary_width / 2).
 struct Rotation {
   at::Tensor cosine, sine;
 };
