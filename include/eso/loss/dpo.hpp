@@ -33,9 +33,9 @@ inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp
 ///     value = 1/pairs sum of -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)    sigmoid, in nats
 ///           = 1/pairs sum of (h - 1 / (2 beta))^2                                     ipo
 ///
-/// with LP summed over the tokens of the response and e the `label_smoothing`. Source: Rafailov et al. 2023, arXiv 2305.18290, equation 7; label smoothing
-/// as in the authors' code (conservative DPO). IPO here takes sums as that code does, where others take means
-/// over tokens.
+/// with LP summed over the tokens of the response and e the `label_smoothing`. Source: Rafailov et al. 2023,
+/// arXiv 2305.18290, equation 7; label smoothing as in the authors' code (conservative DPO). IPO here takes
+/// sums as that code does, where others take means over tokens.
 ///
 /// Reads, of each prompt that has both, the response of `Kind::chosen` and that of `Kind::rejected`, and
 /// `Batch::reference_logp`. Other prompts add nothing. Parts, each a mean over the step's pairs:
