@@ -134,7 +134,6 @@ int main() {
   sampler.max_tokens = 6;
   eso::Trainer trainer{model, sampler, counts_up, eso::EsoLoss{}, eso::AdamW{.weight_decay = 0}};
   trainer.epochs = 200;
-  trainer.active_epochs = eso::ActiveEpochs::all();
   trainer.schedule = {.peak = 0.05};
   for (const eso::Step& step : trainer.run(examples)) {
     if (step.number % 50 == 0) fmt::print("step {:3}  reward {:.2f}\n", step.number, step.reward);

@@ -84,7 +84,6 @@ int main() {
   eso::Trainer trainer{model, sampler, reward, eso::EsoLoss{}, eso::AdamW{}};
   trainer.epochs = 40;
   trainer.batch_size = 20;
-  trainer.active_epochs = eso::ActiveEpochs::all();
   trainer.schedule = {.peak = 1e-3};
   double first = 0, last = 0;
   for (const eso::Step& step : trainer.run(examples)) {

@@ -16,7 +16,6 @@ int main() {
   sampler.max_tokens = 8;
   eso::Trainer trainer{model, sampler, reward, eso::Combined{eso::SftLoss{}, 1, eso::EsoLoss{}}, eso::AdamW{}};
   trainer.epochs = 400;
-  trainer.active_epochs = eso::ActiveEpochs::all();  // the paper: in the last alone
   trainer.schedule = {.peak = 3e-3};
 
   for (const eso::Step& step : trainer.run(examples))

@@ -135,21 +135,31 @@ struct LeastLoss {
   LossResult operator()(const Batch&, const LogProbs& logp, const Totals&) const {
     return {logp.sum(), LogProbs::Ones(logp.rows(), logp.cols()), {}};
   }
+  Reads reads() const {
+    return {.targets = true, .samples = true, .greedy = true, .pairs = true, .reference = true, .old = true};
+  }
+};
+struct LossThatSaysNothing {
+  LossResult operator()(const Batch&, const LogProbs&, const Totals&) const { return {}; }
 };
 struct LossThatCounts {
   LossResult operator()(const Batch&, const LogProbs&) const { return {}; }
+  Reads reads() const { return {}; }
 };
 struct LossWithState {
   LossResult operator()(const Batch&, const LogProbs&, const Totals&) { return {}; }
+  Reads reads() const { return {}; }
 };
 struct LossOfAnything {
   double operator()(const Batch&, const LogProbs&, const Totals&) const { return 0; }
+  Reads reads() const { return {}; }
 };
 static_assert(Loss<LeastLoss>);
 static_assert(Loss<SftLoss>);
 static_assert(Loss<EsoLoss>);
 static_assert(Loss<Combined<SftLoss, EsoLoss>>);
 static_assert(Loss<Combined<Combined<SftLoss, EsoLoss>, LeastLoss>>);
+static_assert(!Loss<LossThatSaysNothing>);
 static_assert(!Loss<LossThatCounts>);
 static_assert(!Loss<LossWithState>);
 static_assert(!Loss<LossOfAnything>);

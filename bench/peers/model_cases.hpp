@@ -90,7 +90,6 @@ json eso_step(Peer& peer, const json& request) {
   const eso::RougeReward<eso::ByteLevelBpe> reward{.tokenizer = peer.bpe.get()};
   eso::Trainer trainer{model, sampler, reward, eso::EsoLoss{}, peer.step_optimizer()};
   trainer.epochs = 1, trainer.batch_size = static_cast<eso::Index>(examples.size());
-  trainer.active_epochs = eso::ActiveEpochs::all();
   trainer.schedule = {.peak = 1e-6};
   for (const eso::Step& step : trainer.run(examples)) {
     return {{"seconds", step.times.total},     {"sample", step.times.sample}, {"forward", step.times.forward},

@@ -73,6 +73,7 @@ struct ConvexDrl {
   double gamma;
   eso::DrlLoss drl;
 
+  eso::Reads reads() const { return sft.reads() | drl.reads(); }
   eso::LossResult operator()(const eso::Batch& batch, const eso::LogProbs& logp,
                              const eso::Totals& totals) const {
     if (!totals.active) return sft(batch, logp, totals);

@@ -25,7 +25,8 @@ class AnyLoss {
   AnyLoss(L loss)  // NOLINT(google-explicit-constructor): every loss is one
       : value_([loss](const eso::Batch& batch, const eso::LogProbs& logp, const eso::Totals& totals) {
           return loss(batch, logp, totals);
-        }) {
+        }),
+        reads_(loss.reads()) {
     if constexpr (requires(const eso::Batch& batch, eso::Totals& totals) { loss.count(batch, totals); })
       count_ = [loss](const eso::Batch& batch, eso::Totals& totals) { loss.count(batch, totals); };
   }
@@ -34,12 +35,14 @@ class AnyLoss {
                              const eso::Totals& totals) const {
     return value_(batch, logp, totals);
   }
+  eso::Reads reads() const { return reads_; }
   void count(const eso::Batch& batch, eso::Totals& totals) const {
     if (count_) count_(batch, totals);
   }
 
  private:
   std::function<eso::LossResult(const eso::Batch&, const eso::LogProbs&, const eso::Totals&)> value_;
+  eso::Reads reads_;
   std::function<void(const eso::Batch&, eso::Totals&)> count_;
 };
 

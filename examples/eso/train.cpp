@@ -207,7 +207,6 @@ void configure(const TrainFlags& f, const Method& method, Trainer& trainer) {
   trainer.active_epochs = method.samples ? eso::active_epochs_named(f.active_epochs)
                           : method.pairs ? eso::active_epochs_named("all")
                                          : eso::ActiveEpochs::never();
-  trainer.pairs = method.pairs;
   trainer.schedule = {.kind = f.schedule == "cosine"   ? eso::ScheduleKind::cosine
                               : f.schedule == "linear" ? eso::ScheduleKind::linear
                                                        : eso::ScheduleKind::constant,

@@ -103,7 +103,8 @@ struct StepSeed {
 /// Draws responses to prompts.
 ///
 /// \par Operation
-/// `s(generator, prompts, step_seed)` gives the responses, ordered by prompt, then kind, then sample.
+/// `s(generator, prompts, step_seed)` gives the responses, ordered by prompt, then kind, then sample. A sampler
+/// that also draws a greedy response per prompt says so by `s.draws_greedy()`.
 ///
 /// \par Laws
 /// 1. Repeatable: equal parameters, prompts and seeds give equal responses.
@@ -148,11 +149,34 @@ struct LossResult {
   std::vector<std::pair<std::string, double>> parts = {};
 };
 
+/// What a loss reads of a batch. The trainer provides it, or refuses before the first step.
+struct Reads {
+  bool targets = false;    ///< responses of `Kind::target`
+  bool samples = false;    ///< responses of `Kind::sample`, with their rewards
+  bool greedy = false;     ///< one response of `Kind::greedy` per prompt that has samples, with its reward
+  bool pairs = false;      ///< responses of `Kind::chosen` and `Kind::rejected`
+  bool reference = false;  ///< `Batch::reference_logp`
+  bool old = false;        ///< `Batch::old_logp`
+
+  /// What one of two losses reads.
+  friend Reads operator|(const Reads& a, const Reads& b) {
+    return {.targets = a.targets || b.targets,
+            .samples = a.samples || b.samples,
+            .greedy = a.greedy || b.greedy,
+            .pairs = a.pairs || b.pairs,
+            .reference = a.reference || b.reference,
+            .old = a.old || b.old};
+  }
+};
+
 /// An objective: a pure function of the log-probabilities of the responses.
 ///
-/// \par Operation
-/// `l(batch, logp, totals)` with `logp` (N, R) gives a `LossResult`. A loss that divides by a count of its
-/// own adds it in `l.count(batch, totals)`, see `totals_of`.
+/// \par Operations
+/// | expression               | result     | meaning                                                        |
+/// |--------------------------|------------|----------------------------------------------------------------|
+/// | `l(batch, logp, totals)` | LossResult | value and gradient, with `logp` (N, R)                         |
+/// | `l.reads()`              | Reads      | what it reads of the batch; nothing else changes its result    |
+/// | `l.count(batch, totals)` | nothing    | optional: adds a count of its own to `totals`, see `totals_of` |
 ///
 /// \par Laws
 /// 1. Gradient: `d_logp` is the gradient of `value`.
@@ -160,6 +184,8 @@ struct LossResult {
 /// 3. Order: permuting responses or prompts permutes `d_logp` and leaves `value`, up to rounding.
 /// 4. Split: with the totals of the whole, the results of micro-batches add up to those of the whole.
 /// 5. Finite: log-probabilities down to -1e4 give finite results.
+/// 6. Reads: what `reads()` leaves out changes nothing, and where all that it names is there, something is
+///    learned.
 ///
 /// \par Errors
 /// `Error` for a `logp` of another shape and for a batch that cannot mean anything to the loss. What training
@@ -171,6 +197,7 @@ struct LossResult {
 template <class L>
 concept Loss = requires(const L& l, const Batch& batch, const LogProbs& logp, const Totals& totals) {
   { l(batch, logp, totals) } -> std::same_as<LossResult>;
+  { l.reads() } -> std::same_as<Reads>;
 };
 
 /// A language model that gives the log-probabilities of responses and pulls a gradient back.

@@ -82,6 +82,7 @@
 #include "eso/model/vocabulary_head.hpp"
 #include "eso/model/weight_files.hpp"
 
+#include "eso/loss/advantages.hpp"
 #include "eso/loss/combined.hpp"
 #include "eso/loss/dpo.hpp"
 #include "eso/loss/drl.hpp"
@@ -90,9 +91,11 @@
 #include "eso/loss/sequence_unlikelihood.hpp"
 #include "eso/loss/sft.hpp"
 #include "eso/loss/slic.hpp"
+#include "eso/loss/terms.hpp"
 #include "eso/loss/token_unlikelihood.hpp"
 #include "eso/loss/totals.hpp"
 #include "eso/loss/unlike.hpp"
+#include "eso/loss/unlikelihood.hpp"
 
 #include "eso/optim/adamw.hpp"
 #include "eso/optim/blocks.hpp"

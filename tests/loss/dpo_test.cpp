@@ -178,7 +178,7 @@ TEST_CASE("DpoLoss refuses what has no meaning", "[loss][dpo]") {
   CHECK(message_of([&] { evaluate(DpoLoss{.label_smoothing = .5}, small); }) ==
         "DpoLoss: label_smoothing is out of range, found 0.5, expected at least 0, below 0.5");
   CHECK(message_of([&] { DpoLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "DpoLoss: totals count no pairs");
+        "DpoLoss: totals count no pairs, found 0, expected totals_of(loss, batch) of the whole step");
   small.batch.reference_logp = LogProbs();
   CHECK(message_of([&] { evaluate(DpoLoss{}, small); }) ==
         "DpoLoss, reference_logp: log-probabilities have the wrong shape, found (0, 0), expected (2, 2)");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "eso/loss/drl.hpp"
+#include "eso/loss/eso.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -61,7 +62,7 @@ TEST_CASE("DrlLoss obeys the laws of a loss", "[loss][drl][laws]") {
 TEST_CASE("DrlLoss wants one greedy response and finite rewards", "[loss][drl]") {
   SmallBatch small = worse_than_greedy();
   CHECK(message_of([&] { DrlLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "DrlLoss: totals count no prompts");
+        "DrlLoss: totals count no prompts, found 0, expected totals_of(loss, batch) of the whole step");
   small.add(0, Kind::greedy, {-1}, .4);
   CHECK(message_of([&] { evaluate(DrlLoss{}, small); }) ==
         "DrlLoss: prompt 0 has 2 greedy responses, expected 1");

@@ -99,7 +99,7 @@ TEST_CASE("RrhfLoss refuses what has no meaning", "[loss][rrhf]") {
   CHECK(message_of([&] { evaluate(RrhfLoss{.length_exponent = std::nan("")}, small); }) ==
         "RrhfLoss: length_exponent and reference_reward must be finite");
   CHECK(message_of([&] { RrhfLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "RrhfLoss: totals count no prompts");
+        "RrhfLoss: totals count no prompts, found 0, expected totals_of(loss, batch) of the whole step");
   small.batch.responses[0].reward = std::numeric_limits<double>::infinity();
   CHECK(message_of([&] { evaluate(RrhfLoss{}, small); }).find("no finite reward") != std::string::npos);
 }

@@ -101,5 +101,6 @@ TEST_CASE("SequenceUnlikelihoodLoss refuses what has no meaning", "[loss][sequen
   CHECK(message_of([&] { evaluate(SequenceUnlikelihoodLoss{.n = 0}, small); }) ==
         "SequenceUnlikelihoodLoss: n must be at least 1 and floor in (0, 1)");
   CHECK(message_of([&] { SequenceUnlikelihoodLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "SequenceUnlikelihoodLoss: totals count no sampled tokens");
+        "SequenceUnlikelihoodLoss: totals count no sampled tokens, found 0, expected totals_of(loss, batch) "
+        "of the whole step");
 }

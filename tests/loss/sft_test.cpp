@@ -72,9 +72,9 @@ TEST_CASE("SftLoss is zero for a batch without targets and refuses totals that c
   CHECK((result.d_logp == 0).all());
   small.add(0, Kind::target, {-1});
   CHECK(message_of([&] { SftLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "SftLoss: totals count no target tokens, found 0, expected those of the whole step");
+        "SftLoss: totals count no target tokens, found 0, expected totals_of(loss, batch) of the whole step");
   CHECK(message_of([&] { SftLoss::literal()(small.batch, small.logp(), Totals{}); }) ==
-        "SftLoss: totals count no prompts, found 0, expected those of the whole step");
+        "SftLoss: totals count no prompts, found 0, expected totals_of(loss, batch) of the whole step");
   CHECK(message_of([&] { SftLoss{}(small.batch, LogProbs::Zero(2, 3), Totals::of(small.batch)); }) ==
         "SftLoss: log-probabilities have the wrong shape, found (2, 3), expected (2, 2)");
 }

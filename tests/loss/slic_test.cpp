@@ -49,7 +49,7 @@ TEST_CASE("SlicLoss refuses what has no meaning", "[loss][slic]") {
   CHECK(message_of([&] { evaluate(SlicLoss{.weight = -1}, small); }) ==
         "SlicLoss: weight must be finite and at least 0");
   CHECK(message_of([&] { SlicLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "SlicLoss: totals count no pairs");
+        "SlicLoss: totals count no pairs, found 0, expected totals_of(loss, batch) of the whole step");
   small.add(0, Kind::rejected, {-1});
   CHECK(message_of([&] { evaluate(SlicLoss{}, small); }) == "SlicLoss: prompt 0 has more than one pair");
   SmallBatch none(1);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "eso/loss/unlike.hpp"
+#include "eso/loss/eso.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -125,7 +126,7 @@ TEST_CASE("UnlikeLoss refuses what has no meaning", "[loss][unlike]") {
   CHECK(message_of([&] { evaluate(UnlikeLoss{.threshold = std::nan("")}, small); }) ==
         "UnlikeLoss: threshold is not a number");
   CHECK(message_of([&] { UnlikeLoss{}(small.batch, small.logp(), Totals{}); }) ==
-        "UnlikeLoss: totals count no prompts");
+        "UnlikeLoss: totals count no prompts, found 0, expected totals_of(loss, batch) of the whole step");
   small.batch.responses[3].reward = std::nan("");
   CHECK(message_of([&] { evaluate(UnlikeLoss{}, small); }).find("no finite reward") != std::string::npos);
 }

@@ -233,6 +233,8 @@ enum class LossFault {
   state_kept,
   no_shape_check,
   part_forgotten,
+  kind_hidden,
+  nothing_learned,
 };
 
 /// `SftLoss` with a mistake.
@@ -257,8 +259,11 @@ struct FaultyLoss {
     if (fault == LossFault::infinite && (logp < -1e3).any()) result.value += 1 / std::exp(-1e4);
     if (fault == LossFault::state_kept) result.value += ++calls;
     if (fault == LossFault::part_forgotten && batch.prompt_count() == 1) result.parts.clear();
+    if (fault == LossFault::nothing_learned) result.d_logp.setZero(), result.value = 0;
     return result;
   }
+
+  Reads reads() const { return {.targets = fault != LossFault::kind_hidden, .pairs = true}; }
 };
 
 }  // namespace
@@ -275,6 +280,8 @@ TEST_CASE("each mistake in a loss breaks the law that names it", "[testing][laws
       {LossFault::state_kept, "pure"},
       {LossFault::no_shape_check, "errors"},
       {LossFault::part_forgotten, "split"},
+      {LossFault::kind_hidden, "reads"},
+      {LossFault::nothing_learned, "learns"},
   }));
   const LawReport report = testing::check_loss(FaultyLoss{fault});
   INFO(law << " of fault " << static_cast<int>(fault) << "\n" << report.text());

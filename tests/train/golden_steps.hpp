@@ -24,6 +24,8 @@ struct GoldenSamples {
   const nlohmann::json* batch;
   bool drl = false;
 
+  bool draws_greedy() const { return drl; }
+
   template <eso::Generator G>
   std::vector<eso::Response> operator()(G&, std::span<const eso::Prompt> prompts, eso::StepSeed) const {
     std::vector<eso::Response> responses;
@@ -82,7 +84,6 @@ void check_golden_step(const Load& load, const nlohmann::json& golden, const std
   trainer.epochs = 1, trainer.batch_size = 3, trainer.micro_batch_size = 2, trainer.clip_norm = 0;
   trainer.schedule = {.kind = eso::ScheduleKind::constant, .peak = rate};
   if (method == "sft" || method == "dpo") trainer.active_epochs = eso::ActiveEpochs::never();
-  trainer.pairs = method == "dpo";
   trainer.prepare = [](eso::Batch& step) {
     step.reference_logp = eso::LogProbs::Constant(step.response_count(), step.longest(), -2);
   };

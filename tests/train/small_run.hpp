@@ -66,7 +66,6 @@ auto trainer_of(TabularModel& model, L loss = combined, O optimizer = {}, R rewa
   trainer.epochs = 3;
   trainer.batch_size = 3;
   trainer.micro_batch_size = 2;
-  trainer.active_epochs = ActiveEpochs::all();
   trainer.schedule = {.peak = 0.1};
   trainer.seed = 9;
   return trainer;

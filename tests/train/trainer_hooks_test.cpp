@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "eso/loss/dpo.hpp"
+#include "eso/loss/drl.hpp"
+#include "eso/loss/slic.hpp"
 #include "eso/train/trainer.hpp"
 #include "small_run.hpp"
 
@@ -24,6 +27,7 @@ struct Distance {
     const LogProbs difference = logp - batch.reference_logp;
     return {.value = difference.square().sum() / 2, .d_logp = difference, .parts = {}};
   }
+  Reads reads() const { return {.targets = true, .reference = true}; }
 };
 
 /// Responses of `Temperatures` that remembers what it was called with.
@@ -79,8 +83,8 @@ TEST_CASE("the sampler is called once a step, with the seed of the run and the n
   std::vector<StepSeed> seeds;
   TabularModel model = small_model();
   Trainer trainer{model, Watched{.seeds = &seeds}, oddness, combined, AdamW{}};
-  trainer.epochs = 2, trainer.batch_size = 3, trainer.micro_batch_size = 1,
-  trainer.seed = 9;  // the last is active
+  trainer.epochs = 2, trainer.batch_size = 3, trainer.micro_batch_size = 1, trainer.seed = 9;
+  trainer.active_epochs = ActiveEpochs::last();
   trainer.train(examples);
   REQUIRE(seeds.size() == 3);
   for (std::uint32_t i = 0; i < 3; ++i) {
@@ -272,27 +276,101 @@ TEST_CASE("a run over no examples, in no batches or for no epochs is refused", "
   CHECK(values_of(model) == before);
 }
 
-TEST_CASE("an example with a worse response is a pair where pairs are asked for, else a target",
-          "[trainer]") {
-  const bool pairs = GENERATE(false, true);
+TEST_CASE("the responses of the data that the loss reads are in the batch", "[trainer]") {
   std::vector<Example> two(examples.begin(), examples.begin() + 2);
   two[1].rejected = {5, 5};
-  TabularModel model = small_model();
-  Trainer trainer{model, SftLoss{}, AdamW{}};
-  trainer.epochs = 1, trainer.batch_size = 2, trainer.shuffle = false, trainer.pairs = pairs;
-  int steps = 0;
-  for (const Step& step : trainer.run(two)) {
-    ++steps;
-    REQUIRE(step.batch.responses.size() == (pairs ? 3 : 2));
-    CHECK(step.batch.response(0).kind == Kind::target);
-    CHECK(step.batch.response(1).kind == (pairs ? Kind::chosen : Kind::target));
-    CHECK(step.batch.response(1).tokens == two[1].target);
-    if (!pairs) continue;
-    CHECK(step.batch.response(2).kind == Kind::rejected);
-    CHECK(step.batch.response(2).tokens == Tokens{5, 5});
-    CHECK(step.batch.response(2).prompt == 1);
+  const auto kinds = [&](auto loss) {
+    TabularModel model = small_model();
+    Trainer trainer{model, loss, AdamW{}};
+    trainer.epochs = 1, trainer.batch_size = 2, trainer.shuffle = false;
+    std::vector<Kind> found;
+    for (const Step& step : trainer.run(two)) {
+      for (const Response& response : step.batch.responses) {
+        found.push_back(response.kind);
+        CHECK(response.prompt == (response.kind == Kind::target && found.size() == 1 ? 0 : 1));
+        CHECK(response.tokens == (response.kind == Kind::rejected
+                                      ? two[1].rejected
+                                      : two[static_cast<std::size_t>(response.prompt)].target));
+      }
+    }
+    return found;
+  };
+  CHECK(kinds(SftLoss{}) == std::vector{Kind::target, Kind::target});
+  CHECK(kinds(SlicLoss{}) == std::vector{Kind::chosen, Kind::rejected});
+  CHECK(kinds(Combined{SftLoss{}, 1, SlicLoss{}}) ==
+        std::vector{Kind::target, Kind::target, Kind::chosen, Kind::rejected});
+}
+
+namespace {
+
+/// The error of a run of 3 epochs over `data`, and that nothing was trained.
+template <class Trainer>
+std::string refusal(Trainer& trainer, const std::vector<Example>& data) {
+  trainer.epochs = 3;
+  const auto before = values_of(trainer.model);
+  std::string message = "none";
+  try {
+    trainer.train(data);
+  } catch (const Error& error) {
+    message = error.what();
   }
-  CHECK(steps == 1);
+  CHECK(trainer.steps_done == 0);
+  CHECK(values_of(trainer.model) == before);
+  return message;
+}
+
+}  // namespace
+
+TEST_CASE("a run whose loss reads what nothing provides is refused before its first step", "[trainer]") {
+  TabularModel model = small_model();
+  const auto reward = [](const Response&, const Example&) { return 0.5; };
+  const Temperatures sampler{1.0};
+  std::vector<Example> pairs = examples;
+  pairs[1].rejected = {5, 5};
+
+  SECTION("pairs without an example that has a rejected response") {
+    Trainer trainer{model, DpoLoss{.reference_free = true}, AdamW{}};
+    CHECK(refusal(trainer, examples) ==
+          "Trainer: the loss reads preference pairs, found no example with a rejected response, expected "
+          "Example::target and Example::rejected");
+    trainer.epochs = 1;
+    CHECK_NOTHROW(trainer.train(pairs));
+  }
+  SECTION("samples without a sampler") {
+    Trainer trainer{model, EsoLoss{}, AdamW{}};
+    CHECK(refusal(trainer, examples) ==
+          "Trainer: the loss reads samples, found no sampler, expected a sampler and a reward");
+  }
+  SECTION("samples alone in a run without an active epoch") {
+    Trainer trainer{model, sampler, reward, EsoLoss{}, AdamW{}};
+    trainer.active_epochs = ActiveEpochs::never();
+    CHECK(refusal(trainer, examples) ==
+          "Trainer: the loss reads samples alone, found no active epoch, expected active_epochs with one of "
+          "the run's");
+  }
+  SECTION("a greedy response of a sampler that draws none, if only in the last epoch") {
+    Trainer trainer{model, sampler, reward, Combined{SftLoss{}, .05, DrlLoss{}}, AdamW{}};
+    trainer.active_epochs = ActiveEpochs::last();
+    CHECK(refusal(trainer, examples) ==
+          "Trainer: the loss reads a greedy response per prompt, found a sampler that draws none, expected "
+          "one that does, as Temperatures with greedy = true");
+  }
+  SECTION("a reference without anything that fills it") {
+    Trainer trainer{model, DpoLoss{}, AdamW{}};
+    CHECK(refusal(trainer, pairs) ==
+          "Trainer: the loss reads log-probabilities of a reference model, found no prepare, expected one "
+          "that fills Batch::reference_logp");
+  }
+  SECTION("a target that an example does not have") {
+    std::vector<Example> bare = examples;
+    bare[1].target.clear();
+    Trainer trainer{model, SftLoss{}, AdamW{}};
+    CHECK(refusal(trainer, bare) ==
+          fmt::format("Trainer: the loss reads targets, and example {} has none", bare[1].number));
+    Trainer samples{model, sampler, reward, EsoLoss{}, AdamW{}};
+    samples.epochs = 1;
+    CHECK_NOTHROW(samples.train(bare));
+  }
 }
 
 TEST_CASE("a model that can drop is asked to with the seed of the step, once for each part", "[trainer]") {

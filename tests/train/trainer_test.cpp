@@ -238,6 +238,7 @@ struct SpoiltLoss {
     if (how == Spoilt::gradient_infinite) result.d_logp(0, 0) = infinity;
     return result;
   }
+  Reads reads() const { return combined.reads(); }
 };
 
 }  // namespace

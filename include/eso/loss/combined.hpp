@@ -32,6 +32,8 @@ struct Combined {
   double weight = 1;
   Second second;
 
+  Reads reads() const { return first.reads() | second.reads(); }
+
   /// \throws Error if the weight is not finite, and what the losses throw.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
     if (!std::isfinite(weight)) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -14,6 +15,7 @@
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
 #include "eso/error.hpp"
+#include "eso/loss/terms.hpp"
 
 namespace eso {
 
@@ -49,50 +51,10 @@ struct DpoLoss {
   double label_smoothing = 0;   ///< in [0, 0.5); read by `sigmoid` alone
   bool reference_free = false;  ///< LP_ref is taken as 0, and no reference is read
 
-  /// \throws Error if `logp`, or `reference_logp` where it is read, is not (N, R), a prompt has several
-  ///         chosen or rejected responses, an option is out of range, or `totals` count no pair.
-  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("DpoLoss", logp, batch);
-    check_options();
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    double rewards[2] = {0, 0}, sums[2] = {0, 0}, accuracy = 0;
-    for (Index p = 0; p < batch.prompt_count(); ++p) {
-      const std::vector<Index> sides[2] = {batch.rows_of(p, Kind::chosen), batch.rows_of(p, Kind::rejected)};
-      if (sides[0].empty() || sides[1].empty()) continue;
-      if (sides[0].size() > 1 || sides[1].size() > 1)
-        throw input_error("DpoLoss", fmt::format("prompt {} has more than one pair", p));
-      require(totals.pairs >= 1, "DpoLoss", "totals count no pairs");
-      if (!reference_free) check_shape("DpoLoss, reference_logp", batch.reference_logp, batch);
-      const double share = 1.0 / static_cast<double>(totals.pairs);
-      double ratio[2];
-      for (int side = 0; side < 2; ++side) {
-        const Index n = sides[side].front();
-        const double sum = summed(batch, logp, n);
-        ratio[side] = reference_free ? sum : sum - summed(batch, batch.reference_logp, n);
-        sums[side] += share * sum;
-        rewards[side] += share * scaled(ratio[side]);
-      }
-      accuracy += ratio[0] > ratio[1] ? share : 0;
-      const auto [value, slope] = of_difference(ratio[0] - ratio[1]);
-      result.value += share * value;
-      const auto set = [&](Index n, double d) {
-        result.d_logp.row(n).head(static_cast<Index>(batch.response(n).tokens.size())) = d;
-      };
-      set(sides[0].front(), share * slope);
-      set(sides[1].front(), -share * slope);
-    }
-    result.parts = {{fmt::format("loss/{}", name), result.value},
-                    {"rewards/chosen", rewards[0]},
-                    {"rewards/rejected", rewards[1]},
-                    {"rewards/accuracies", accuracy},
-                    {"rewards/margins", rewards[0] - rewards[1]},
-                    {"logps/chosen", sums[0]},
-                    {"logps/rejected", sums[1]}};
-    return result;
-  }
+  Reads reads() const { return {.pairs = true, .reference = !reference_free}; }
 
- private:
-  void check_options() const {
+  /// \throws Error for an option that is out of range.
+  void check() const {
     if (!(std::isfinite(beta) && beta > 0))
       throw input_error("DpoLoss", "beta is out of range", fmt::format("{}", beta), "a number above 0");
     if (!(label_smoothing >= 0 && label_smoothing < 0.5)) {
@@ -101,8 +63,51 @@ struct DpoLoss {
     }
   }
 
-  static double summed(const Batch& batch, const LogProbs& logp, Index n) {
-    return logp.row(n).head(static_cast<Index>(batch.response(n).tokens.size())).sum();
+  /// \throws Error if `logp`, or `reference_logp` where it is read, is not (N, R), a prompt has several
+  ///         chosen or rejected responses, an option is out of range, or `totals` count no pair.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check();
+    Terms loss("DpoLoss", batch, logp);
+    Logged logged;
+    for (const auto& [w, l] : pairs_of(batch, "DpoLoss")) {
+      const double share = loss.share(totals.pairs, "pairs");
+      const double better = log_ratio(loss, batch, w), worse = log_ratio(loss, batch, l);
+      const auto [value, slope] = of_difference(better - worse);
+      loss.add(share * value);
+      loss.pull(w, share * slope), loss.pull(l, -share * slope);
+      logged.add(share, {loss.logp(w), loss.logp(l)}, {scaled(better), scaled(worse)}, better > worse);
+    }
+    logged.write(loss);
+    return std::move(loss).result(name);
+  }
+
+ private:
+  /// What logs show of the pairs, each a mean over those of the step.
+  struct Logged {
+    std::array<double, 2> logp{}, reward{};
+    double accuracy = 0;
+
+    void add(double share, const std::array<double, 2>& sums, const std::array<double, 2>& rewards,
+             bool right) {
+      for (const std::size_t side : {0, 1})
+        logp[side] += share * sums[side], reward[side] += share * rewards[side];
+      accuracy += right ? share : 0;
+    }
+    void write(Terms& loss) const {
+      loss.log("rewards/chosen", reward[0]);
+      loss.log("rewards/rejected", reward[1]);
+      loss.log("rewards/accuracies", accuracy);
+      loss.log("rewards/margins", reward[0] - reward[1]);
+      loss.log("logps/chosen", logp[0]);
+      loss.log("logps/rejected", logp[1]);
+    }
+  };
+
+  /// LP(n) - LP_ref(n).
+  double log_ratio(const Terms& loss, const Batch& batch, Index n) const {
+    if (reference_free) return loss.logp(n);
+    check_shape("DpoLoss, reference_logp", batch.reference_logp, batch);
+    return loss.logp(n) - loss.sum(batch.reference_logp, n);
   }
 
   /// beta x; the largest number of its sign where it overflows: infinity times a smoothing of 0 is none.

@@ -4,12 +4,13 @@
 #include <fmt/format.h>
 
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
-#include "eso/error.hpp"
-#include "eso/loss/eso.hpp"
+#include "eso/loss/advantages.hpp"
+#include "eso/loss/terms.hpp"
 
 namespace eso {
 
@@ -33,32 +34,18 @@ struct DrlLoss {
 
   bool length_norm = false;
 
+  Reads reads() const { return {.samples = true, .greedy = true}; }
+
   /// \throws Error if `logp` is not (N, R), a prompt has samples but not exactly one greedy response, a
   ///         reward is not finite, or `totals` count no prompt.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("DrlLoss", logp, batch);
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    for (Index p = 0; p < batch.prompt_count(); ++p) {
-      const std::vector<Index> samples = batch.rows_of(p, Kind::sample);
-      if (samples.empty()) continue;
-      require(totals.prompts >= 1, "DrlLoss", "totals count no prompts");
-      const std::vector<Index> greedy = batch.rows_of(p, Kind::greedy);
-      if (greedy.size() != 1) {
-        throw input_error("DrlLoss", fmt::format("prompt {} has {} greedy responses", p, greedy.size()), {},
-                          "1");
-      }
-      const double baseline = mean_reward(batch, greedy);
-      for (const Index n : samples) {
-        const auto length = static_cast<Index>(batch.response(n).tokens.size());
-        if (length == 0) continue;
-        double weight = (baseline - mean_reward(batch, {n})) / static_cast<double>(totals.prompts);
-        if (length_norm) weight /= static_cast<double>(length);
-        result.value += weight * logp.row(n).head(length).sum();
-        result.d_logp.row(n).head(length) = weight;
-      }
+    Terms loss("DrlLoss", batch, logp);
+    const std::vector<double> advantage = advantages(batch, Baseline::greedy, AdvantageNorm::none, "DrlLoss");
+    for (const Index n : rows_of(batch, Kind::sample)) {
+      const double weight = -advantage[static_cast<std::size_t>(n)] * loss.share(totals.prompts, "prompts");
+      loss.add(n, length_norm ? weight / static_cast<double>(loss.length(n)) : weight);
     }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    return std::move(loss).result(name);
   }
 };
 

@@ -13,7 +13,8 @@
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
 #include "eso/error.hpp"
-#include "eso/loss/eso.hpp"
+#include "eso/loss/advantages.hpp"
+#include "eso/loss/terms.hpp"
 
 namespace eso {
 
@@ -48,77 +49,74 @@ struct RrhfLoss {
   double reference_reward = 1;  ///< in units of the reward
   double best_weight = 0;       ///< b, at least 0
 
-  /// \throws Error if `logp` is not (N, R), a sample has no finite reward, an option is out of range, or
-  ///         `totals` count no prompt.
-  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("RrhfLoss", logp, batch);
+  Reads reads() const { return {.targets = include_reference, .samples = true}; }
+
+  /// \throws Error for an option that is out of range.
+  void check() const {
     require(std::isfinite(length_exponent) && std::isfinite(reference_reward), "RrhfLoss",
             "length_exponent and reference_reward must be finite");
     require(std::isfinite(best_weight) && best_weight >= 0, "RrhfLoss",
             "best_weight must be finite and at least 0");
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
+  }
+
+  /// \throws Error if `logp` is not (N, R), a sample has no finite reward, an option is out of range, or
+  ///         `totals` count no prompt.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check();
+    Terms loss("RrhfLoss", batch, logp);
     for (Index p = 0; p < batch.prompt_count(); ++p) {
-      const std::vector<Candidate> all = candidates(batch, logp, p);
+      const std::vector<Candidate> all = candidates(loss, batch, p);
       if (all.empty()) continue;
-      require(totals.prompts >= 1, "RrhfLoss", "totals count no prompts");
-      const double share = 1.0 / static_cast<double>(totals.prompts);
+      const double share = loss.share(totals.prompts, "prompts");
       for (const Candidate& worse : all) {
         for (const Candidate& better : all) {
           if (!(worse.reward < better.reward) || !(worse.score > better.score)) continue;
-          result.value += share * (worse.score - better.score);
-          result.d_logp.row(worse.row).head(worse.length) += share / worse.divisor;
-          result.d_logp.row(better.row).head(better.length) -= share / better.divisor;
+          loss.add(share * (worse.score - better.score));
+          loss.pull(worse.row, share / worse.divisor), loss.pull(better.row, -share / better.divisor);
         }
       }
-      if (best_weight > 0) add_best(logp, all, share * best_weight, result);
+      if (best_weight > 0) add_best(loss, all, share * best_weight);
     }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    return std::move(loss).result(name);
   }
 
  private:
   struct Candidate {
-    Index row, length, divided_by;
+    Index row, divided_by;
     double reward, divisor, score;
   };
 
   /// Those of a prompt that have a token; none if it has no samples.
-  std::vector<Candidate> candidates(const Batch& batch, const LogProbs& logp, Index p) const {
+  std::vector<Candidate> candidates(const Terms& loss, const Batch& batch, Index p) const {
     std::vector<Index> rows = batch.rows_of(p, Kind::sample);
     if (rows.empty()) return {};
-    const std::size_t samples = rows.size();
     if (include_reference) {
       for (const Index n : batch.rows_of(p, Kind::target)) rows.push_back(n);
     }
     Index longest = 0;
-    for (const Index n : rows)
-      longest = std::max(longest, static_cast<Index>(batch.response(n).tokens.size()));
+    for (const Index n : rows) longest = std::max(longest, loss.length(n));
     const auto prompt = static_cast<Index>(batch.prompts[static_cast<std::size_t>(p)].tokens.size());
     std::vector<Candidate> all;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const Index n = rows[i], length = static_cast<Index>(batch.response(n).tokens.size());
-      if (length == 0) continue;
-      const Index divided_by = length_mode == RrhfLengthMode::response ? length : prompt + longest;
+    for (const Index n : rows) {
+      if (loss.length(n) == 0) continue;
+      const bool given = batch.response(n).kind == Kind::target;
+      const Index divided_by = length_mode == RrhfLengthMode::response ? loss.length(n) : prompt + longest;
       const double divisor = std::pow(static_cast<double>(divided_by), length_exponent);
       all.push_back({.row = n,
-                     .length = length,
                      .divided_by = divided_by,
-                     .reward = i < samples ? mean_reward(batch, {n}) : reference_reward,
+                     .reward = given ? reference_reward : finite_reward(batch, n),
                      .divisor = divisor,
-                     .score = logp.row(n).head(length).sum() / divisor});
+                     .score = loss.logp(n) / divisor});
     }
     return all;
   }
 
-  static void add_best(const LogProbs& logp, const std::vector<Candidate>& all, double weight,
-                       LossResult& result) {
+  static void add_best(Terms& loss, const std::vector<Candidate>& all, double weight) {
     const Candidate* best = &all.front();
     for (const Candidate& candidate : all) {
       if (candidate.reward > best->reward) best = &candidate;
     }
-    const double each = -weight / static_cast<double>(best->divided_by);
-    result.value += each * logp.row(best->row).head(best->length).sum();
-    result.d_logp.row(best->row).head(best->length) += each;
+    loss.add(best->row, -weight / static_cast<double>(best->divided_by));
   }
 };
 

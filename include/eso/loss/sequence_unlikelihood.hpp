@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
 #include "eso/error.hpp"
-#include "eso/loss/unlike.hpp"
+#include "eso/loss/terms.hpp"
+#include "eso/loss/unlikelihood.hpp"
 
 namespace eso {
 
@@ -48,27 +50,27 @@ struct SequenceUnlikelihoodLoss {
   double floor = 1e-20;     ///< least 1 - p, in (0, 1)
   bool skips_last = false;  ///< never look at a sample's last n-gram, as the released code
 
-  /// \throws Error if `logp` is not (N, R), an option is out of range, or `totals` count no sampled token.
-  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("SequenceUnlikelihoodLoss", logp, batch);
+  Reads reads() const { return {.samples = true}; }
+
+  /// \throws Error for an option that is out of range.
+  void check() const {
     require(n >= 1 && floor > 0 && floor < 1, "SequenceUnlikelihoodLoss",
             "n must be at least 1 and floor in (0, 1)");
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    for (Index row = 0; row < batch.response_count(); ++row) {
-      const Response& response = batch.response(row);
-      if (response.kind != Kind::sample || response.tokens.empty()) continue;
-      require(totals.sampled_tokens >= 1, "SequenceUnlikelihoodLoss", "totals count no sampled tokens");
-      const double share = 1.0 / static_cast<double>(totals.sampled_tokens);
-      const std::vector<bool> mask = repeated(response.tokens, static_cast<std::size_t>(n), skips_last);
-      for (std::size_t t = 0; t < mask.size(); ++t) {
-        if (!mask[t]) continue;
-        const auto [value, slope] = unlikelihood(logp(row, static_cast<Index>(t)), floor);
-        result.value += share * value;
-        result.d_logp(row, static_cast<Index>(t)) = share * slope;
+  }
+
+  /// \throws Error if `logp` is not (N, R), an option is out of range, or `totals` count no sampled token.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check();
+    Terms loss("SequenceUnlikelihoodLoss", batch, logp);
+    for (const Index row : rows_of(batch, Kind::sample)) {
+      const double share = loss.share(totals.sampled_tokens, "sampled tokens");
+      const std::vector<bool> mask =
+          repeated(batch.response(row).tokens, static_cast<std::size_t>(n), skips_last);
+      for (Index t = 0; t < loss.length(row); ++t) {
+        if (mask[static_cast<std::size_t>(t)]) loss.add(row, t, share, unlikelihood(logp(row, t), floor));
       }
     }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    return std::move(loss).result(name);
   }
 };
 

@@ -8,7 +8,7 @@
 
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
-#include "eso/error.hpp"
+#include "eso/loss/terms.hpp"
 
 namespace eso {
 
@@ -42,28 +42,24 @@ struct SftLoss {
   /// The reduction that equation 1 writes.
   static constexpr SftLoss literal() { return {.reduction = SftReduction::sequence_sum_prompt_mean}; }
 
+  Reads reads() const { return {.targets = true}; }
+
   /// \throws Error if `logp` is not (N, R) or if `totals` count no prompt or no target token though the batch
   ///         has some.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("SftLoss", logp, batch);
+    Terms loss("SftLoss", batch, logp);
+    for (const Index n : rows_of(batch, Kind::target)) {
+      if (loss.length(n) > 0) loss.add(n, -1.0 / divisor(loss, n, totals));
+    }
+    return std::move(loss).result(name);
+  }
+
+ private:
+  double divisor(const Terms& loss, Index n, const Totals& totals) const {
     const bool per_token = reduction == SftReduction::token_mean;
     const Index whole = per_token ? totals.target_tokens : totals.prompts;
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    for (Index n = 0; n < batch.response_count(); ++n) {
-      const Response& response = batch.response(n);
-      const auto length = static_cast<Index>(response.tokens.size());
-      if (response.kind != Kind::target || length == 0) continue;
-      if (whole < 1) {
-        throw input_error("SftLoss", per_token ? "totals count no target tokens" : "totals count no prompts",
-                          fmt::format("{}", whole), "those of the whole step");
-      }
-      const Index divisor = reduction == SftReduction::sequence_mean ? whole * length : whole;
-      const double weight = -1.0 / static_cast<double>(divisor);
-      result.value += weight * logp.row(n).head(length).sum();
-      result.d_logp.row(n).head(length) = weight;
-    }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    loss.share(whole, per_token ? "target tokens" : "prompts");
+    return static_cast<double>(reduction == SftReduction::sequence_mean ? whole * loss.length(n) : whole);
   }
 };
 

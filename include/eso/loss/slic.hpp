@@ -10,6 +10,7 @@
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
 #include "eso/error.hpp"
+#include "eso/loss/terms.hpp"
 
 namespace eso {
 
@@ -31,31 +32,26 @@ struct SlicLoss {
   double margin = 1;    ///< nats, at least 0
   double weight = 0.5;  ///< of the regulariser, at least 0
 
+  Reads reads() const { return {.pairs = true}; }
+
+  /// \throws Error for an option that is out of range.
+  void check() const {
+    require(std::isfinite(margin) && margin >= 0, "SlicLoss", "margin must be finite and at least 0");
+    require(std::isfinite(weight) && weight >= 0, "SlicLoss", "weight must be finite and at least 0");
+  }
+
   /// \throws Error if `logp` is not (N, R), a prompt has several chosen or rejected responses, an option is
   ///         out of range, or `totals` count no pair.
   LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("SlicLoss", logp, batch);
-    require(std::isfinite(margin) && margin >= 0, "SlicLoss", "margin must be finite and at least 0");
-    require(std::isfinite(weight) && weight >= 0, "SlicLoss", "weight must be finite and at least 0");
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    for (Index p = 0; p < batch.prompt_count(); ++p) {
-      const std::vector<Index> chosen = batch.rows_of(p, Kind::chosen),
-                               rejected = batch.rows_of(p, Kind::rejected);
-      if (chosen.empty() || rejected.empty()) continue;
-      if (chosen.size() > 1 || rejected.size() > 1)
-        throw input_error("SlicLoss", fmt::format("prompt {} has more than one pair", p));
-      require(totals.pairs >= 1, "SlicLoss", "totals count no pairs");
-      const double share = 1.0 / static_cast<double>(totals.pairs);
-      const auto tokens = [&](Index n) { return static_cast<Index>(batch.response(n).tokens.size()); };
-      const Index w = chosen.front(), l = rejected.front();
-      const double better = logp.row(w).head(tokens(w)).sum(), worse = logp.row(l).head(tokens(l)).sum();
-      const bool near = margin - better + worse > 0;
-      result.value += share * ((near ? margin - better + worse : 0) - weight * better);
-      result.d_logp.row(w).head(tokens(w)) = -share * ((near ? 1 : 0) + weight);
-      if (near) result.d_logp.row(l).head(tokens(l)) = share;
+    check();
+    Terms loss("SlicLoss", batch, logp);
+    for (const auto& [w, l] : pairs_of(batch, "SlicLoss")) {
+      const double share = loss.share(totals.pairs, "pairs");
+      const double hinge = margin - loss.logp(w) + loss.logp(l);
+      if (hinge > 0) loss.add(share * hinge), loss.pull(w, -share), loss.pull(l, share);
+      loss.add(w, -share * weight);
     }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    return std::move(loss).result(name);
   }
 };
 

@@ -8,7 +8,7 @@
 
 #include "eso/batch.hpp"
 #include "eso/error.hpp"
-#include "eso/loss/unlike.hpp"
+#include "eso/loss/unlikelihood.hpp"
 
 namespace eso {
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numbers>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -14,7 +13,9 @@
 #include "eso/batch.hpp"
 #include "eso/concepts.hpp"
 #include "eso/error.hpp"
-#include "eso/loss/eso.hpp"
+#include "eso/loss/advantages.hpp"
+#include "eso/loss/terms.hpp"
+#include "eso/loss/unlikelihood.hpp"
 
 namespace eso {
 
@@ -37,17 +38,6 @@ enum class UnlikeWeight : std::uint8_t {
   one,
   gap,  ///< how far its reward is below the mean of the prompt's, 0 if it is not
 };
-
-/// -log(max(1 - p, floor)) of a token of log-probability `logp`, and its derivative.
-///
-/// 1 - p is -expm1(log p) where p is near 1 and 1 - exp(log p) elsewhere, so neither end loses digits. At and
-/// beneath the floor the derivative is 0. Not a number gives no number.
-inline std::pair<double, double> unlikelihood(double logp, double floor) {
-  const double rest = -std::expm1(logp);  // 1 - p
-  if (rest <= floor) return {-std::log(floor), 0.0};
-  const double value = logp > -std::numbers::ln2 ? -std::log(rest) : -std::log1p(-std::exp(logp));
-  return {value, std::exp(logp) / rest};
-}
 
 /// Unlikelihood of the worse samples: lower the probability of what scores below the mean of its prompt.
 ///
@@ -73,28 +63,30 @@ struct UnlikeLoss {
   double threshold = 0;  ///< in units of the reward; read by `UnlikeSelect::threshold` alone
   double floor = 1e-5;   ///< least 1 - p, in (0, 1)
 
-  /// \throws Error if `logp` is not (N, R), a sample has no finite reward, an option is out of range, or
-  ///         `totals` count no prompt.
-  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
-    check_shape("UnlikeLoss", logp, batch);
+  Reads reads() const { return {.samples = true}; }
+
+  /// \throws Error for an option that is out of range.
+  void check() const {
     if (!(floor > 0 && floor < 1)) {
       throw input_error("UnlikeLoss", "floor is out of range", fmt::format("{}", floor), "above 0, below 1");
     }
     require(!std::isnan(threshold), "UnlikeLoss", "threshold is not a number");
-    LossResult result{.value = 0, .d_logp = LogProbs::Zero(logp.rows(), logp.cols()), .parts = {}};
-    for (Index p = 0; p < batch.prompt_count(); ++p) {
-      const std::vector<Index> samples = batch.rows_of(p, Kind::sample);
+  }
+
+  /// \throws Error if `logp` is not (N, R), a sample has no finite reward, an option is out of range, or
+  ///         `totals` count no prompt.
+  LossResult operator()(const Batch& batch, const LogProbs& logp, const Totals& totals) const {
+    check();
+    Terms loss("UnlikeLoss", batch, logp);
+    for (const std::vector<Index>& samples : rows_by_prompt(batch, Kind::sample)) {
       if (samples.empty()) continue;
-      require(totals.prompts >= 1, "UnlikeLoss", "totals count no prompts");
-      const double mean = mean_reward(batch, samples);
+      const double mean = mean_reward(batch, samples), share = loss.share(totals.prompts, "prompts");
       for (const Index n : chosen(batch, samples, mean)) {
         const double gap = std::max(mean - batch.response(n).reward, 0.0);
-        add(batch, logp, n, (weight == UnlikeWeight::gap ? gap : 1.0) / static_cast<double>(totals.prompts),
-            result);
+        add(loss, logp, n, weight == UnlikeWeight::gap ? gap * share : share);
       }
     }
-    result.parts.emplace_back(fmt::format("loss/{}", name), result.value);
-    return result;
+    return std::move(loss).result(name);
   }
 
  private:
@@ -114,14 +106,9 @@ struct UnlikeLoss {
     return rows;
   }
 
-  void add(const Batch& batch, const LogProbs& logp, Index n, double factor, LossResult& result) const {
-    const auto length = static_cast<Index>(batch.response(n).tokens.size());
-    for (Index t = 0; t < length; ++t) {
-      const auto [value, slope] = objective == UnlikeObjective::plain_logp ? std::pair(logp(n, t), 1.0)
-                                                                           : unlikelihood(logp(n, t), floor);
-      result.value += factor * value;
-      result.d_logp(n, t) = factor * slope;
-    }
+  void add(Terms& loss, const LogProbs& logp, Index n, double factor) const {
+    if (objective == UnlikeObjective::plain_logp) return loss.add(n, factor);
+    for (Index t = 0; t < loss.length(n); ++t) loss.add(n, t, factor, unlikelihood(logp(n, t), floor));
   }
 };
 

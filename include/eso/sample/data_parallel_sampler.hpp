@@ -24,6 +24,12 @@ struct DataParallelSampler {
   S sampler;
   C communicator;
 
+  bool draws_greedy() const
+    requires requires(const S& s) { s.draws_greedy(); }
+  {
+    return sampler.draws_greedy();
+  }
+
   template <Generator G>
   std::vector<Response> operator()(G& generator, std::span<const Prompt> prompts, StepSeed seed) const {
     if (communicator.size() == 1) return sampler(generator, prompts, seed);

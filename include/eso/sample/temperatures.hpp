@@ -37,6 +37,9 @@ struct Temperatures {
   Temperatures(std::initializer_list<double> temperatures) : values(temperatures) {}
   explicit Temperatures(std::vector<double> temperatures) : values(std::move(temperatures)) {}
 
+  /// Whether each prompt also gets a greedy response, for the losses that read one.
+  bool draws_greedy() const { return greedy; }
+
   template <Generator G>
   std::vector<Response> operator()(G& generator, std::span<const Prompt> prompts, StepSeed seed) const {
     check_settings();

@@ -94,6 +94,7 @@ class LossCheck {
     run("split", &LossCheck::split);
     run("finite", &LossCheck::finite);
     run("pure", &LossCheck::pure);
+    run("reads", &LossCheck::reads);
     run("errors", &LossCheck::errors);
   }
 
@@ -208,6 +209,40 @@ class LossCheck {
         [] { return "a second call gives another result"; });
   }
 
+  /// Responses and arrays that `reads()` leaves out change nothing.
+  void reads(std::string_view law) {
+    const Reads reads = loss_.reads();
+    const auto is_read = [&](Kind kind) {
+      return kind == Kind::target   ? reads.targets
+             : kind == Kind::sample ? reads.samples
+             : kind == Kind::greedy ? reads.greedy
+                                    : reads.pairs;
+    };
+    const LossResult whole = evaluate(law, batch_, logp_);
+    Batch least = batch_;
+    least.responses.clear();
+    std::vector<Index> rows;
+    for (Index n = 0; n < batch_.response_count(); ++n) {
+      if (is_read(batch_.response(n).kind)) {
+        rows.push_back(n);
+        least.responses.push_back(batch_.response(n));
+      } else {
+        report_->expect(law, (whole.d_logp.row(n) == 0).all(),
+                        [&] { return fmt::format("response {} has a gradient and is not read", n); });
+      }
+    }
+    const auto columns = Eigen::seqN(0, least.longest());
+    const auto cut = [&](const LogProbs& from, bool read) -> LogProbs {
+      if (!read || from.size() == 0) return {};
+      return from(rows, columns);
+    };
+    least.reference_logp = cut(batch_.reference_logp, reads.reference);
+    least.old_logp = cut(batch_.old_logp, reads.old);
+    const LossResult found = evaluate(law, least, logp_(rows, columns));
+    expect_value(law, found.value, whole.value, "value without what is not read");
+    expect_array(law, found.d_logp, whole.d_logp(rows, columns), "without what is not read");
+  }
+
   /// Log-probabilities of another shape are refused with `Error`.
   void errors(std::string_view law) {
     report_->expect_error(law, "a row too few",
@@ -249,7 +284,7 @@ class LossCheck {
 
 /// Runs the laws of `Loss` on one batch with these log-probabilities, (N, R).
 ///
-/// The names of the laws are `gradient lengths order split finite pure errors`, the members of `LossCheck`.
+/// The names of the laws are `gradient lengths order split finite pure reads errors`, the members of `LossCheck`.
 /// They do not pin the formula: test values of your loss as well. Choose the batch away from kinks, where a
 /// central difference says nothing. Cost: 2 N R calls of the loss.
 template <Loss L>
@@ -259,15 +294,21 @@ LawReport check_loss(const L& loss, const Batch& batch, const LogProbs& logp, co
   return report;
 }
 
-/// Runs the laws of `Loss` on random batches, see `random_loss_batch`.
+/// Runs the laws of `Loss` on random batches, see `random_loss_batch`, and one more, `learns`:
+/// responses of all kinds give a gradient.
 template <Loss L>
 LawReport check_loss(const L& loss, const LossLaws& laws = {}) {
   LawReport report;
+  bool learned = false;
   for (int i = 0; i < laws.batches; ++i) {
     LogProbs logp;
     const Batch batch = random_loss_batch(laws, laws.seed + static_cast<std::uint64_t>(i), logp);
     LossCheck<L>(loss, batch, logp, laws).all(report);
+    report.run("learns", [&](std::string_view) {
+      learned = learned || (loss(batch, logp, totals_of(loss, batch)).d_logp != 0).any();
+    });
   }
+  report.expect("learns", learned, [] { return "no batch with all kinds of responses gives a gradient"; });
   return report;
 }
 

@@ -11,10 +11,11 @@
 
 namespace eso {
 
-/// In which epochs the method beside SFT is on. The paper: in the last ("only during the final epoch").
+/// The epochs in which the method beside SFT is on: all, unless told otherwise. The paper: the last ("only
+/// during the final epoch").
 struct ActiveEpochs {
-  Index first = -1;  ///< 0-based; negative counts from the end: -1 is the last
-  Index end = 0;     ///< 0-based, exclusive; 0 or negative counts from the end: 0 is after the last
+  Index first = 0;  ///< 0-based; negative counts from the end: -1 is the last
+  Index end = 0;    ///< 0-based, exclusive; 0 or negative counts from the end: 0 is after the last
 
   static ActiveEpochs last() { return {-1, 0}; }
   static ActiveEpochs never() { return {std::numeric_limits<Index>::max(), 0}; }

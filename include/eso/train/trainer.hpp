@@ -105,6 +105,9 @@ void score(Batch& batch, const std::vector<const Example*>& examples, const R& r
 /// sampled and the loss is told so. Everything drawn follows from (seed, step, example), so a run that sets
 /// `steps_done` and `tokens_seen` and restores model and optimizer goes on bit for bit.
 ///
+/// The responses of the data that the loss reads (`Loss::reads`) go into the batch: targets, pairs or both. A
+/// run whose loss reads what nothing provides is refused before its first step.
+///
 /// Settings are public members. It uses nothing that a user cannot call: a loop of one's own may take its
 /// place.
 template <LogProbModel M, class S, Reward R, Loss L, Optimizer<M> O>
@@ -125,8 +128,6 @@ class Trainer {
   double clip_norm = 1;    ///< 0: off
   std::uint64_t seed = 0;
   bool shuffle = true;
-  bool pairs =
-      false;  ///< an example with a rejected response is a pair, not a target alone: DPO, reward model
   std::int64_t max_steps = 0;  ///< 0: all epochs
 
   /// Called with the scored batch before the loss sees it, if given: to add log-probabilities of a reference
@@ -164,6 +165,9 @@ class Trainer {
 
   /// The steps from `steps_done` on, computed one by one as they are asked for: `for (const Step& s :
   /// trainer.run(e))`.
+  ///
+  /// \throws Error (input) for settings out of range, and where the loss reads what neither the examples, the
+  ///         sampler nor `prepare` provide.
   Run run(std::span<const Example> examples) { return Run(*this, examples); }
 
   /// Runs to the end; every observer sees every step.
@@ -173,6 +177,37 @@ class Trainer {
   }
 
  private:
+  /// \throws Error (input) saying what the loss reads and what would provide it.
+  void check_reads(std::span<const Example> examples) const {
+    const Reads reads = loss.reads();
+    const auto needs = [](bool read, bool provided, const char* what, const char* missing, const char* by) {
+      if (read && !provided)
+        throw input_error("Trainer", fmt::format("the loss reads {}", what), missing, by);
+    };
+    bool active = false;
+    for (Index epoch = 0; epoch < epochs; ++epoch) active = active || active_epochs(epoch, epochs);
+    const bool samples = !std::same_as<S, NoSamples>;
+    bool greedy = false;
+    if constexpr (requires { sampler.draws_greedy(); }) greedy = sampler.draws_greedy();
+    needs(reads.samples && active, samples, "samples", "no sampler", "a sampler and a reward");
+    needs(reads.samples && !reads.targets && !reads.pairs, active, "samples alone", "no active epoch",
+          "active_epochs with one of the run's");
+    needs(reads.greedy && active, greedy, "a greedy response per prompt", "a sampler that draws none",
+          "one that does, as Temperatures with greedy = true");
+    needs(reads.reference, prepare != nullptr, "log-probabilities of a reference model", "no prepare",
+          "one that fills Batch::reference_logp");
+    needs(reads.old, prepare != nullptr, "the log-probabilities before the update", "no prepare",
+          "one that fills Batch::old_logp");
+    needs(reads.pairs,
+          std::any_of(examples.begin(), examples.end(), [](const Example& e) { return !e.rejected.empty(); }),
+          "preference pairs", "no example with a rejected response", "Example::target and Example::rejected");
+    const auto bare =
+        std::find_if(examples.begin(), examples.end(), [](const Example& e) { return e.target.empty(); });
+    if (reads.targets && bare != examples.end())
+      throw input_error("Trainer",
+                        fmt::format("the loss reads targets, and example {} has none", bare->number));
+  }
+
   Batches batches(std::size_t count) const {
     require(batch_size >= 1 && epochs >= 1, "Trainer", "batch_size and epochs must be at least 1");
     require(micro_batch_size >= 0 && max_steps >= 0, "Trainer",
@@ -212,7 +247,9 @@ class Trainer<M, S, R, L, O>::Run {
       : trainer_(trainer),
         examples_(examples),
         batches_(trainer.batches(examples.size())),
-        schedule_(trainer.schedule) {
+        schedule_(trainer.schedule),
+        reads_(trainer.loss.reads()) {
+    trainer.check_reads(examples);
     step_.steps = trainer.steps(examples.size());
     if (schedule_.total_steps == 0) schedule_.total_steps = step_.steps;
   }
@@ -260,9 +297,10 @@ class Trainer<M, S, R, L, O>::Run {
       const Index p = step_.batch.prompt_count();
       step_.examples.push_back(&example);
       step_.batch.prompts.push_back({example.prompt, example.number});
-      const bool pair = trainer_.pairs && !example.rejected.empty();
-      add_given(example.target, pair ? Kind::chosen : Kind::target, p);
-      if (pair) add_given(example.rejected, Kind::rejected, p);
+      if (reads_.targets) add_given(example.target, Kind::target, p);
+      if (!reads_.pairs || example.rejected.empty()) continue;
+      add_given(example.target, Kind::chosen, p);
+      add_given(example.rejected, Kind::rejected, p);
     }
   }
 
@@ -372,6 +410,7 @@ class Trainer<M, S, R, L, O>::Run {
   std::span<const Example> examples_;
   Batches batches_;
   Schedule schedule_;
+  Reads reads_;
   Step step_;
   bool ended_ = false;
 };
