@@ -30,10 +30,10 @@ using Table = eso::Kernels<float>;
 const std::vector<const Table*> tables = eso::supported_kernels<float>();
 
 /// A product by one instruction set.
-void multiply(const Table& table, const eso::MatrixView<const float>& a,
+void multiply(const Table& set, const eso::MatrixView<const float>& a,
               const eso::MatrixView<const float>& b, const eso::MatrixView<float>& c, bool add = false,
               float factor = 1) {
-  table.multiply(a.rows, b.cols, a.cols, a.steps(), b.steps(), c.data, c.outer, add, factor);
+  set.multiply(a.rows, b.cols, a.cols, a.steps(), b.steps(), c.data, c.outer, add, factor);
 }
 
 /// The largest distance of `c` from before + factor * a b in double, in units of sqrt(k).
@@ -60,8 +60,8 @@ const Size sizes[] = {{1, 1, 1},       {1, 300, 5},  {2, 129, 64},   {3, 128, 38
 
 TEST_CASE(
     "a product of floats is that of doubles up to rounding, whatever the processor, sizes and layouts") {
-  const Table& table = *GENERATE(from_range(tables));
-  INFO(table.name);
+  const Table& set = *GENERATE(from_range(tables));
+  INFO(set.name);
   for (const auto& [m, n, k] : sizes) {
     INFO(m << " x " << n << " x " << k);
     const RowMajor a = random(m, k, 1), b = random(k, n, 2), at = a.transpose(), bt = b.transpose();
@@ -71,7 +71,7 @@ TEST_CASE(
       for (const float factor : {1.0F, -0.37F}) {
         const auto check = [&](const auto& left, const auto& right) {
           RowMajor c = before;
-          multiply(table, left, right, c, add, factor);
+          multiply(set, left, right, c, add, factor);
           CHECK(distance(c, start, a, b, factor) < 4e-6);
         };
         check(a, b);
@@ -84,11 +84,11 @@ TEST_CASE(
 }
 
 TEST_CASE("a product writes into its block of a larger matrix and nowhere else") {
-  const Table& table = *GENERATE(from_range(tables));
-  INFO(table.name);
+  const Table& set = *GENERATE(from_range(tables));
+  INFO(set.name);
   const RowMajor a = random(20, 30, 1), b = random(40, 50, 2), before = random(17, 60, 3);
   RowMajor c = before;
-  multiply(table, a.block(3, 4, 9, 21), b.block(5, 6, 21, 37), c.block(2, 10, 9, 37));
+  multiply(set, a.block(3, 4, 9, 21), b.block(5, 6, 21, 37), c.block(2, 10, 9, 37));
   RowMajor expected = before;
   expected.block(2, 10, 9, 37) = a.block(3, 4, 9, 21) * b.block(5, 6, 21, 37);
   CHECK((c - expected).cwiseAbs().maxCoeff() < 2e-5);
@@ -97,44 +97,44 @@ TEST_CASE("a product writes into its block of a larger matrix and nowhere else")
 }
 
 TEST_CASE("a row or column of a product does not depend on those computed with it, bit for bit") {
-  const Table& table = *GENERATE(from_range(tables));
-  INFO(table.name);
+  const Table& set = *GENERATE(from_range(tables));
+  INFO(set.name);
   const Index m = 70, n = 200, k = 500;
   const RowMajor a = random(m, k, 1), b = random(k, n, 2), bt = b.transpose(), before = random(m, n, 3);
   const auto [add, factor] = GENERATE(table<bool, float>({{false, 1.0F}, {true, 1.0F}, {true, -0.37F}}));
   RowMajor whole = before, whole_t = before;
-  multiply(table, a, b, whole, add, factor);
-  multiply(table, a, bt.transpose(), whole_t, add, factor);
+  multiply(set, a, b, whole, add, factor);
+  multiply(set, a, bt.transpose(), whole_t, add, factor);
   CHECK(whole == whole_t);
   for (const auto& [row, rows] : {std::pair<Index, Index>{0, 1}, {5, 2}, {11, 4}, {30, 13}, {20, 50}}) {
     for (const auto& [column, columns] : {std::pair<Index, Index>{0, 200}, {7, 1}, {64, 33}, {3, 130}}) {
       const RowMajor start = before.block(row, column, rows, columns);
       RowMajor part = start;
-      multiply(table, a.middleRows(row, rows), b.middleCols(column, columns), part, add, factor);
+      multiply(set, a.middleRows(row, rows), b.middleCols(column, columns), part, add, factor);
       CHECK(part == whole.block(row, column, rows, columns));
       part = start;
-      multiply(table, a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part, add, factor);
+      multiply(set, a.middleRows(row, rows), bt.middleRows(column, columns).transpose(), part, add, factor);
       CHECK(part == whole.block(row, column, rows, columns));
     }
   }
 }
 
 TEST_CASE("a product with a packed matrix is that with the matrix itself, bit for bit, on every processor") {
-  const Table& table = *GENERATE(from_range(tables));
-  INFO(table.name);
+  const Table& set = *GENERATE(from_range(tables));
+  INFO(set.name);
   for (const auto& [n, k] : {std::pair<Index, Index>{1, 1}, {31, 7}, {64, 384}, {97, 385}}) {
     const RowMajor b = random(k, n, 2), bt = b.transpose();
-    std::vector<float> packed(static_cast<std::size_t>((n / table.width + 1) * table.width * k)),
+    std::vector<float> packed(static_cast<std::size_t>((n / set.width + 1) * set.width * k)),
         packed_t = packed;
-    table.pack_columns({b.data(), n, 1}, k, n, packed.data());
-    table.pack_columns({bt.data(), 1, k}, k, n, packed_t.data());
-    for (const Index m : {Index{1}, Index{2}, Index{5}, Index{13}, table.few - 1, table.few}) {
+    set.pack_columns({b.data(), n, 1}, k, n, packed.data());
+    set.pack_columns({bt.data(), 1, k}, k, n, packed_t.data());
+    for (const Index m : {Index{1}, Index{2}, Index{5}, Index{13}, set.few - 1, set.few}) {
       INFO(m << " x " << n << " x " << k);
       const RowMajor a = random(m, k, 1), before = random(m, n, 3);
       RowMajor expected = before, found = before, found_t = before;
-      multiply(table, a, b, expected, true, -0.37F);
-      table.multiply_packed(m, n, k, {a.data(), k, 1}, packed.data(), found.data(), n, true, -0.37F);
-      table.multiply_packed(m, n, k, {a.data(), k, 1}, packed_t.data(), found_t.data(), n, true, -0.37F);
+      multiply(set, a, b, expected, true, -0.37F);
+      set.multiply_packed(m, n, k, {a.data(), k, 1}, packed.data(), found.data(), n, true, -0.37F);
+      set.multiply_packed(m, n, k, {a.data(), k, 1}, packed_t.data(), found_t.data(), n, true, -0.37F);
       CHECK(found == expected);
       CHECK(found_t == expected);
     }
