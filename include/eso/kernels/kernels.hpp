@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -21,19 +15,43 @@ namespace eso {
 // Functions of the standard library stay out of the included files, but for those that are not templates: one
 // that is first instantiated there could be compiled for an instruction set that the processor lacks.
 
+// Square roots are instructions by name: compilers keep std::sqrt scalar where it might have to set errno. So
+// are fused products and sums: whether g++ makes them depends on the loop.
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("no-sse3,no-bmi,no-bmi2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("no-sse3,no-bmi,no-bmi2,no-lzcnt,no-popcnt,no-movbe")
+#endif
+#endif
 /// What every processor of its kind has: SSE2 or NEON.
 namespace baseline {
 inline constexpr Index lanes = 4;  ///< floats of a vector
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
+inline Lanes multiply_add(float a, Lanes b, Lanes c) { return a * b + c; }
 #if defined(__x86_64__)
 inline constexpr bool fused = false;  ///< a product and a sum are one instruction
-inline Lanes root_of(Lanes x) { return _mm_sqrt_ps(x); }
-inline Doubles root_of(Doubles x) { return _mm_sqrt_pd(x); }
+inline Lanes root_of(Lanes x) {
+  asm("sqrtps %0, %0" : "+x"(x));
+  return x;
+}
+inline Doubles root_of(Doubles x) {
+  asm("sqrtpd %0, %0" : "+x"(x));
+  return x;
+}
 #elif defined(__aarch64__)
 inline constexpr bool fused = true;
-inline Lanes root_of(Lanes x) { return vsqrtq_f32(x); }
-inline Doubles root_of(Doubles x) { return vsqrtq_f64(x); }
+inline Lanes root_of(Lanes x) {
+  asm("fsqrt %0.4s, %0.4s" : "+w"(x));
+  return x;
+}
+inline Doubles root_of(Doubles x) {
+  asm("fsqrt %0.2d, %0.2d" : "+w"(x));
+  return x;
+}
 #else
 inline constexpr bool fused = false;
 inline Lanes root_of(Lanes x) {
@@ -49,20 +67,32 @@ inline Doubles root_of(Doubles x) { return Doubles{std::sqrt(x[0]), std::sqrt(x[
 }  // namespace baseline
 
 #if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,no-avx512f"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,no-avx512f")
 #endif
 namespace avx2 {
 inline constexpr Index lanes = 8;
 inline constexpr bool fused = true;
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
-inline Lanes root_of(Lanes x) { return _mm256_sqrt_ps(x); }
-inline Doubles root_of(Doubles x) { return _mm256_sqrt_pd(x); }
+inline Lanes multiply_add(float a, Lanes b, Lanes c) { return __builtin_ia32_vfmaddps256(a - Lanes{}, b, c); }
+inline Lanes root_of(Lanes x) {
+  asm("vsqrtps %0, %0" : "+x"(x));
+  return x;
+}
+inline Doubles root_of(Doubles x) {
+  asm("vsqrtpd %0, %0" : "+x"(x));
+  return x;
+}
 #include "eso/kernels/slivers.inc"
 //
 #include "eso/kernels/product.inc"
@@ -87,8 +117,21 @@ inline constexpr Index lanes = 16;
 inline constexpr bool fused = true;
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
-inline Lanes root_of(Lanes x) { return _mm512_maskz_sqrt_ps(0xFFFF, x); }
-inline Doubles root_of(Doubles x) { return _mm512_maskz_sqrt_pd(0xFF, x); }
+inline Lanes multiply_add(float a, Lanes b, Lanes c) {
+#if defined(__clang__)
+  return a * b + c;
+#else
+  return __builtin_ia32_vfmaddps512_mask(a - Lanes{}, b, c, -1, 4);  // rounded as is set
+#endif
+}
+inline Lanes root_of(Lanes x) {
+  asm("vsqrtps %0, %0" : "+v"(x));
+  return x;
+}
+inline Doubles root_of(Doubles x) {
+  asm("vsqrtpd %0, %0" : "+v"(x));
+  return x;
+}
 #include "eso/kernels/slivers.inc"
 //
 #include "eso/kernels/product.inc"
