@@ -55,6 +55,10 @@
 #include "eso/reward/rouge_reward.hpp"
 #include "eso/reward/rouge_words.hpp"
 
+#include "eso/kernels/elementwise.hpp"
+#include "eso/kernels/kernels.hpp"
+#include "eso/kernels/table.hpp"
+
 #include "eso/model/architecture.hpp"
 #include "eso/model/attention.hpp"
 #include "eso/model/config_values.hpp"
@@ -77,7 +81,6 @@
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_header.hpp"
 #include "eso/model/safetensors_writer.hpp"
-#include "eso/model/slivers.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/model/vocabulary_head.hpp"
 #include "eso/model/weight_files.hpp"
@@ -103,7 +106,6 @@
 #include "eso/optim/moments.hpp"
 #include "eso/optim/schedule.hpp"
 #include "eso/optim/sgd.hpp"
-#include "eso/optim/square_roots.hpp"
 
 #include "eso/train/active_epochs.hpp"
 #include "eso/train/append_file.hpp"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "eso/kernels/elementwise.hpp"
 #include "eso/model/dropout.hpp"
 #include "eso/model/layers.hpp"
 #include "eso/model/packing.hpp"
@@ -56,9 +57,9 @@ class Attention {
           for (Index row = piece.begin; row < piece.end; ++row) {
             const Index own = row - piece.segment + 1, columns = b.shared + own;
             auto line = scores.row(row - b.begin).array();
-            const Scalar largest = line.head(columns).maxCoeff();
-            line.head(columns) = (line.head(columns) - largest).exp();
-            const Scalar sum = line.head(columns).sum();
+            const Scalar largest = largest_of(line.data(), columns);
+            exponentiate(line.data(), columns, largest);
+            const Scalar sum = sum_of(line.data(), columns);
             line.head(columns) /= sum;
             line.segment(columns, piece.end - piece.segment - own).setZero();
             log_sum(row, h) = largest + std::log(sum);
@@ -216,7 +217,7 @@ class Attention {
         const Index own = row - piece.segment + 1, count = b.shared + own;
         auto line = p.row(row - b.begin).array();
         auto d_line = d_p.row(row - b.begin).array();
-        line.head(count) = (line.head(count) - log_sum(row, h)).exp();
+        exponentiate(line.data(), count, log_sum(row, h));
         line.segment(count, piece.end - piece.segment - own).setZero();
         const Scalar inner = d_o.row(row - b.begin).dot(out.row(row).segment(h * width_, width_));
         if (masks) d_line.head(count) *= factors(*masks, row, h, count, mask);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "eso/kernels/elementwise.hpp"
 #include "eso/model/decoder.hpp"
 
 namespace eso {
@@ -207,11 +208,12 @@ class KeyValueDecoding {
       std::copy_n(&saved_.qkv(begin + i, a.value_column(h)), w, value + row.length * H);
       const ConstStridedRows<Scalar> keys(key, count, w, Eigen::OuterStride<>(H));
       const ConstStridedRows<Scalar> values(value, count, w, Eigen::OuterStride<>(H));
+      Scalar* const shared_score = scores.row(i).data();
       Eigen::Matrix<Scalar, 1, Eigen::Dynamic> own_score = a.scale() * queries.row(i) * keys.transpose();
-      const Scalar largest = std::max(scores.row(i).maxCoeff(), own_score.maxCoeff());
-      scores.row(i) = (scores.row(i).array() - largest).exp();
-      own_score = (own_score.array() - largest).exp();
-      const Scalar sum = scores.row(i).sum() + own_score.sum();
+      const Scalar largest = std::max(largest_of(shared_score, shared), largest_of(own_score.data(), count));
+      exponentiate(shared_score, shared, largest);
+      exponentiate(own_score.data(), count, largest);
+      const Scalar sum = sum_of(shared_score, shared) + sum_of(own_score.data(), count);
       scores.row(i) /= sum;
       out.row(i).noalias() = (own_score / sum) * values;
     }

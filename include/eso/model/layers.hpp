@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "eso/kernels/elementwise.hpp"
 #include "eso/model/architecture.hpp"
 #include "eso/model/packed_matrix.hpp"
 #include "eso/model/product.hpp"
@@ -54,17 +55,7 @@ struct Linear {
     if (!add) y.resize(x.rows(), out);
     const auto part = [&](Index row, Index rows, Index column, Index columns) {
       auto block = y.block(row, column, rows, columns);
-      const auto rows_of_x = x.middleRows(row, rows);
-      if (packed && x.rows() <= FloatProduct::few) {
-        if constexpr (std::is_same_v<Scalar, float>)
-          packed_product(rows_of_x, packed->columns(column), block, add);
-      } else if (in_out) {
-        product(rows_of_x, ConstRowMap<Scalar>(weight.value, in, out).middleCols(column, columns), block,
-                add);
-      } else {
-        product(rows_of_x, ConstRowMap<Scalar>(weight.value, out, in).middleRows(column, columns).transpose(),
-                block, add);
-      }
+      times_columns(x.middleRows(row, rows), column, columns, block, add);
       if (bias.value) {
         block.rowwise() +=
             Eigen::Map<const Eigen::Matrix<Scalar, 1, Eigen::Dynamic>>(bias.value + column, columns);
@@ -75,6 +66,19 @@ struct Linear {
       threads.for_ranges(x.rows(), 16, [&](Index begin, Index end) { part(begin, end - begin, 0, out); });
     } else {
       threads.for_ranges(out, 64, [&](Index begin, Index end) { part(0, x.rows(), begin, end - begin); });
+    }
+  }
+
+  /// Columns of x W.
+  void times_columns(const MatrixView<const Scalar>& x, Index column, Index columns,
+                     const MatrixView<Scalar>& y, bool add) const {
+    if constexpr (std::is_same_v<Scalar, float>) {
+      if (packed && x.rows <= kernels<float>().few) return packed_product(x, packed->columns(column), y, add);
+    }
+    if (in_out) {
+      product(x, ConstRowMap<Scalar>(weight.value, in, out).middleCols(column, columns), y, add);
+    } else {
+      product(x, ConstRowMap<Scalar>(weight.value, out, in).middleRows(column, columns).transpose(), y, add);
     }
   }
 
@@ -177,15 +181,13 @@ struct LayerNorm {
 template <class Scalar>
 void activate(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, Threads& threads) {
   y.resize(x.rows(), x.cols());
-  const Scalar root = std::sqrt(Scalar(2) / std::numbers::pi_v<Scalar>);
   threads.for_ranges(x.rows(), 4, [&](Index begin, Index end) {
     for (Index row = begin; row < end; ++row) {
       const auto in = x.row(row).array();
       auto out = y.row(row).array();
       switch (kind) {
         case Activation::gelu_tanh:
-          out = Scalar(0.5) * in *
-                (Scalar(1) + (root * in * (Scalar(1) + Scalar(0.044715) * in.square())).tanh());
+          gelu_tanh(in.data(), in.size(), out.data());
           break;
         case Activation::gelu:
           for (Index i = 0; i < in.size(); ++i) {
@@ -203,18 +205,14 @@ void activate(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y,
 /// d *= activation'(x), elementwise.
 template <class Scalar>
 void activate_backward(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Scalar>& d, Threads& threads) {
-  const Scalar root = std::sqrt(Scalar(2) / std::numbers::pi_v<Scalar>);
   const Scalar density = Scalar(1) / std::sqrt(Scalar(2) * std::numbers::pi_v<Scalar>);
   threads.for_ranges(x.rows(), 4, [&](Index begin, Index end) {
-    RowArray<Scalar> t(x.cols());
     for (Index row = begin; row < end; ++row) {
       const auto in = x.row(row).array();
       auto out = d.row(row).array();
       switch (kind) {
         case Activation::gelu_tanh:
-          t = (root * in * (Scalar(1) + Scalar(0.044715) * in.square())).tanh();
-          out *= Scalar(0.5) * (Scalar(1) + t) + Scalar(0.5) * in * (Scalar(1) - t.square()) * root *
-                                                     (Scalar(1) + Scalar(3 * 0.044715) * in.square());
+          gelu_tanh_backward(in.data(), in.size(), out.data());
           break;
         case Activation::gelu:
           for (Index i = 0; i < in.size(); ++i) {

@@ -22,8 +22,8 @@ class PackedMatrix {
   /// Room for a matrix (in, out). \throws std::bad_alloc.
   PackedMatrix(Index in, Index out) : in_(in), out_(out) {
     constexpr std::size_t page = std::size_t{2} << 20;
-    const Index slivers = (out + FloatProduct::width - 1) / FloatProduct::width;
-    const auto bytes = static_cast<std::size_t>(slivers * FloatProduct::width * in) * sizeof(float);
+    const Index slivers = (out + kernels<float>().width - 1) / kernels<float>().width;
+    const auto bytes = static_cast<std::size_t>(slivers * kernels<float>().width * in) * sizeof(float);
     const std::size_t whole = (bytes + page - 1) / page * page;
     memory_.reset(static_cast<float*>(std::aligned_alloc(page, whole)));
     if (!memory_) throw std::bad_alloc();
@@ -32,9 +32,9 @@ class PackedMatrix {
 
   /// Takes what `b`, (in, out), holds now.
   void copy(const FloatMatrix& b, Threads& threads) {
-    threads.for_ranges(out_, FloatProduct::width, [&](Index begin, Index end) {
-      FloatProduct::pack_columns({b.at(0, begin), b.row, b.column}, in_, end - begin,
-                                 memory_.get() + begin * in_);
+    threads.for_ranges(out_, kernels<float>().width, [&](Index begin, Index end) {
+      kernels<float>().pack_columns({b.at(0, begin), b.row, b.column}, in_, end - begin,
+                                    memory_.get() + begin * in_);
     });
   }
 
@@ -50,11 +50,9 @@ class PackedMatrix {
 };
 
 /// c = factor a b or, with `add`, c += factor a b, with columns of a packed b; c is row-major. One thread.
-template <class A, class C>
-void packed_product(const A& a, const float* b, C&& c, bool add = false, float factor = 1) {
-  static_assert(A::IsRowMajor && std::remove_cvref_t<C>::IsRowMajor);
-  FloatProduct().packed(a.rows(), c.cols(), a.cols(), {a.data(), a.outerStride(), 1}, b, c.data(),
-                        c.outerStride(), add, factor);
+inline void packed_product(const MatrixView<const float>& a, const float* b, const MatrixView<float>& c,
+                           bool add = false, float factor = 1) {
+  kernels<float>().multiply_packed(a.rows, c.cols, a.cols, a.steps(), b, c.data, c.outer, add, factor);
 }
 
 }  // namespace eso

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "eso/kernels/elementwise.hpp"
 #include "eso/model/layers.hpp"
 #include "eso/model/packing.hpp"
 
@@ -72,15 +73,15 @@ class VocabularyHead {
         auto logits = tile_logits.middleRows(keep ? row : 0, count);
         compute_logits(x, v, columns, row, count, logits);
         for (Index i = 0; i < count; ++i) {
-          const auto line = logits.row(i).array();
-          const Scalar top = line.maxCoeff();
+          auto line = logits.row(i).array();
+          const Scalar top = largest_of(line.data(), columns);
           double& m = largest(row + i, part);
           double& s = sum(row + i, part);
           if (static_cast<double>(top) > m) {
             s *= std::exp(m - static_cast<double>(top));
             m = static_cast<double>(top);
           }
-          s += static_cast<double>((line - static_cast<Scalar>(m)).exp().sum());
+          s += static_cast<double>(sum_of_exp(line.data(), columns, static_cast<Scalar>(m)));
           for (Index k = first[static_cast<std::size_t>(row + i)];
                k < first[static_cast<std::size_t>(row + i) + 1]; ++k) {
             const Packing::Target& target = targets[static_cast<std::size_t>(k)];
@@ -126,7 +127,8 @@ class VocabularyHead {
           const auto r = static_cast<std::size_t>(row + i);
           auto line = logits.row(i).array();
           if (!kept.logits.empty()) line = kept.logits[static_cast<std::size_t>(v / tile)].row(row + i);
-          line = (line - static_cast<Scalar>(kept.log_sum[r])).exp() * static_cast<Scalar>(-total[r]);
+          exponentiate(line.data(), columns, static_cast<Scalar>(kept.log_sum[r]),
+                       static_cast<Scalar>(-total[r]));
           for (Index k = first[r]; k < first[r + 1]; ++k) {
             const Packing::Target& target = targets[static_cast<std::size_t>(k)];
             if (target.token >= v && target.token < v + columns) {
@@ -149,7 +151,7 @@ class VocabularyHead {
     threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
       auto columns = out.middleCols(begin, end - begin);
       if constexpr (std::is_same_v<Scalar, float>) {
-        if (packed && x.rows() <= FloatProduct::few)
+        if (packed && x.rows() <= kernels<float>().few)
           return packed_product(x, packed->columns(begin), columns, false, factor());
       }
       product(x, rows_of(begin, end - begin).transpose(), columns, false, factor());

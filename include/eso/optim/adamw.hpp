@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "eso/error.hpp"
+#include "eso/kernels/elementwise.hpp"
 #include "eso/optim/blocks.hpp"
 #include "eso/optim/moments.hpp"
-#include "eso/optim/square_roots.hpp"
 #include "eso/tensor.hpp"
 #include "eso/threads.hpp"
 
@@ -58,18 +58,21 @@ struct AdamW {
     moments.advance();
     const double correction1 = 1 - std::pow(beta1, moments.step()),
                  correction2 = 1 - std::pow(beta2, moments.step());
-    const Factors<Scalar> factors{.scale = static_cast<Scalar>(scale),
-                                  .rest1 = static_cast<Scalar>(1 - beta1),
-                                  .beta2 = static_cast<Scalar>(beta2),
-                                  .rest2 = static_cast<Scalar>(1 - beta2),
-                                  .step_size = static_cast<Scalar>(learning_rate / correction1),
-                                  .correction = static_cast<Scalar>(std::sqrt(correction2)),
-                                  .epsilon = static_cast<Scalar>(epsilon)};
+    const AdamWFactors<Scalar> factors{.keep = 1,
+                                       .scale = static_cast<Scalar>(scale),
+                                       .rest1 = static_cast<Scalar>(1 - beta1),
+                                       .beta2 = static_cast<Scalar>(beta2),
+                                       .rest2 = static_cast<Scalar>(1 - beta2),
+                                       .step_size = static_cast<Scalar>(learning_rate / correction1),
+                                       .correction = static_cast<Scalar>(std::sqrt(correction2)),
+                                       .epsilon = static_cast<Scalar>(epsilon)};
     for_each_block(parameters, threads, [&](std::size_t i, Index begin, Index end) {
       const Parameter<Scalar>& parameter = parameters[i];
       const double decay = parameter.decays ? weight_decay : 0;
       const bool beside = weight_decay_mode == WeightDecay::l2 && decay > 0;
-      const auto keep = static_cast<Scalar>(beside ? 1 : 1 - learning_rate * decay);
+      AdamWFactors<Scalar> here = factors;
+      here.keep = static_cast<Scalar>(beside ? 1 : 1 - learning_rate * decay);
+      if (beside) here.scale = 1;
       Scalar* const first = moments.first<Scalar>(i);
       Scalar* const second = moments.second<Scalar>(i);
       for (Index k = begin; k < end; k += piece) {
@@ -83,8 +86,7 @@ struct AdamW {
             both[j] = factors.scale * gradient[j] + weight * parameter.value[k + j];
           gradient = both;
         }
-        move_piece(count, keep, beside ? Scalar(1) : factors.scale, factors, gradient, parameter.value + k,
-                   first + k, second + k);
+        move_parameters(count, here, gradient, parameter.value + k, first + k, second + k);
       }
     });
   }
@@ -96,28 +98,6 @@ struct AdamW {
 
  private:
   static constexpr Index piece = 1024;  ///< what the first-level cache holds of four arrays
-
-  template <class Scalar>
-  struct Factors {
-    Scalar scale, rest1, beta2, rest2, step_size, correction, epsilon;
-  };
-
-  template <class Scalar>
-  static void move_piece(Index count, Scalar keep, Scalar scale, const Factors<Scalar>& f,
-                         const Scalar* __restrict gradient, Scalar* __restrict value, Scalar* __restrict m,
-                         Scalar* __restrict v) {
-    for (Index k = 0; k < count; ++k) {
-      const Scalar g = scale * gradient[k];
-      m[k] += f.rest1 * (g - m[k]);
-      v[k] = f.beta2 * v[k] + f.rest2 * g * g;
-    }
-    std::array<Scalar, piece> root;
-    square_roots(v, count, root.data());
-    const Scalar* const r = root.data();
-    for (Index k = 0; k < count; ++k) {
-      value[k] = value[k] * keep - f.step_size * (m[k] / (r[k] / f.correction + f.epsilon));
-    }
-  }
 };
 
 }  // namespace eso

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eso/batch.hpp"
+#include "eso/kernels/elementwise.hpp"
 
 namespace eso {
 
@@ -43,7 +44,7 @@ class Distribution {
   ///
   /// \throws Error (system: a model can come to this) if a logit is not a number or none is finite.
   Draw draw(const Scalar* logits, Index count, double uniform) {
-    const Scalar largest = Eigen::Map<const Array>(logits, count).maxCoeff();
+    const Scalar largest = largest_of(logits, count);
     constexpr auto largest_factor = static_cast<double>(std::numeric_limits<Scalar>::max());
     const double factor = temperature > 0 ? std::min(1 / temperature, largest_factor) : 1;
     const Sums at_one = pass(logits, count, largest, static_cast<Scalar>(factor));
@@ -81,23 +82,20 @@ class Distribution {
     drawn_ = {};
     Sums at_one;
     Scalar strange = 0;
-    Scalar memory[2][block];
+    alignas(64) Scalar shifted[block], weight[block];
     for (Index b = 0; b < block_sums_.size(); ++b) {
       const Index first = b * block, length = std::min(block, count - first);
-      Eigen::Map<Array> shifted(memory[0], length), weight(memory[1], length);
-      shifted = Eigen::Map<const Array>(logits + first, length) - largest;
-      strange += shifted.sum();
-      exponentiate(1, shifted, weight);
-      auto drawn = weight_.segment(first, length);
-      const Sums one{static_cast<double>(weight.sum()), expected(weight, shifted)};
+      strange += subtract(logits + first, length, largest, shifted);
+      const Sums one{static_cast<double>(weights_of(shifted, length, Scalar(1), weight)),
+                     static_cast<double>(weighted_sum(weight, shifted, length))};
       at_one.weight += one.weight, at_one.shifted += one.shifted;
+      Scalar* const drawn = weight_.data() + first;
       if (factor == 1) {
-        drawn = weight;
+        std::copy_n(weight, length, drawn);
         block_sums_(b) = one.weight;
       } else {
-        exponentiate(factor, shifted, drawn);
-        block_sums_(b) = static_cast<double>(drawn.sum());
-        drawn_.shifted += expected(drawn, shifted);
+        block_sums_(b) = static_cast<double>(weights_of(shifted, length, factor, drawn));
+        drawn_.shifted += static_cast<double>(weighted_sum(drawn, shifted, length));
       }
     }
     // Minus infinity is a logit like any other, unless all are it; then, as for an infinity, this is no
@@ -108,33 +106,18 @@ class Distribution {
     return at_one;
   }
 
-  /// Sets weight to exp(factor * shifted). Zero where that has no normal number: Eigen's exponential of minus
-  /// infinity is small but positive, and could be drawn.
-  template <class To>
-  static void exponentiate(Scalar factor, const Eigen::Map<Array>& shifted, To&& weight) {
-    const Scalar least = std::log(std::numeric_limits<Scalar>::min());
-    weight = factor * shifted;
-    const bool vanishes = weight.minCoeff() < least;
-    weight = weight.max(least).exp();
-    if (vanishes) weight = (factor * shifted < least).select(Scalar(0), weight);
-  }
-
-  /// Sum of weight times shifted, with 0 * -infinity = 0.
-  template <class Weight, class Shifted>
-  static double expected(const Weight& weight, const Shifted& shifted) {
-    return static_cast<double>((weight * shifted.max(std::numeric_limits<Scalar>::lowest())).sum());
-  }
-
   /// The sums of what `cut` left, block by block.
   Sums sums_of_kept(const Scalar* logits, Scalar largest) {
     Sums sums;
+    alignas(64) Scalar shifted[block];
     for (Index b = 0; b < block_sums_.size(); ++b) {
       const Index first = b * block, length = std::min(block, weight_.size() - first);
-      const auto weight = weight_.segment(first, length);
-      block_sums_(b) = static_cast<double>(weight.sum());
+      const Scalar* const weight = weight_.data() + first;
+      block_sums_(b) = static_cast<double>(sum_of(weight, length));
       if (block_sums_(b) == 0) continue;
+      subtract(logits + first, length, largest, shifted);
       sums.weight += block_sums_(b);
-      sums.shifted += expected(weight, Eigen::Map<const Array>(logits + first, length) - largest);
+      sums.shifted += static_cast<double>(weighted_sum(weight, shifted, length));
     }
     return sums;
   }
