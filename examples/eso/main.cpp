@@ -25,14 +25,19 @@ namespace {
 /// The last line that a failing program prints.
 void print_error(const std::string& text) { diagnose("eso: error: " + text + "\n"); }
 
-/// Ends the program where it stands, without a byte of memory: what would be destroyed on the way out may need
-/// some, and Eigen's arrays are not whole after a failure. Files are left as by a kill.
+/// Ends the program where it stands, without a byte of memory: what would be destroyed on the way out may
+/// need some, and Eigen's arrays are not whole after a failure. Files are left as by a kill.
 [[noreturn]] void end_without_memory() {
   static std::atomic_flag ending;
   while (ending.test_and_set()) ::pause();  // another thread says it
   constexpr std::string_view line = "eso: error: out of memory\n";
   [[maybe_unused]] const ssize_t written = ::write(2, line.data(), line.size());
   ::_exit(1);
+}
+
+/// Before the first static object of the program is made, which may need memory too.
+__attribute__((constructor(101))) void catch_failed_allocations() {
+  std::set_new_handler(end_without_memory);
 }
 
 std::string one_line(std::string text) {
@@ -96,7 +101,6 @@ int main(int argc, char** argv) {
     openblas_set_num_threads(1);  // the threads are ours, see --threads
 #endif
   using namespace eso_program;
-  std::set_new_handler(end_without_memory);
   try {
     return run(argc, argv);
   } catch (const eso::Error& error) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// at_system_call STATUS N kill|ERRNO PROGRAM ARGUMENTS...: runs a program on one thread and, before the N-th of
-// its system calls since `main` began, kills it; or lets the N-th that does I/O fail with that number instead of
-// being done. STATUS becomes "CODE REACHED CALL": the exit code (128 + n for signal n), 1 if there were N calls,
-// and the number of that system call.
+// at_system_call STATUS N kill|ERRNO PROGRAM ARGUMENTS...: runs a program on one thread and, before the N-th
+// of its system calls since `main` began, kills it; or lets the N-th that does I/O fail with that number
+// instead of being done. STATUS becomes "CODE REACHED CALL": the exit code (128 + n for signal n), 1 if there
+// were N calls, and the number of that system call.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -19,12 +19,41 @@ namespace {
 
 bool does_io(const user_regs_struct& r) {
   switch (static_cast<long>(r.orig_rax)) {
-    case SYS_open: case SYS_openat: case SYS_read: case SYS_pread64: case SYS_readv: case SYS_write:
-    case SYS_pwrite64: case SYS_writev: case SYS_fsync: case SYS_fdatasync: case SYS_rename: case SYS_renameat:
-    case SYS_renameat2: case SYS_mkdir: case SYS_mkdirat: case SYS_unlink: case SYS_unlinkat: case SYS_rmdir:
-    case SYS_ftruncate: case SYS_truncate: case SYS_close: case SYS_stat: case SYS_lstat: case SYS_fstat:
-    case SYS_newfstatat: case SYS_statx: case SYS_getdents64: case SYS_lseek: case SYS_fcntl: case SYS_flock:
-    case SYS_access: case SYS_link: case SYS_linkat: case SYS_copy_file_range: case SYS_sendfile:
+    case SYS_open:
+    case SYS_openat:
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_readv:
+    case SYS_write:
+    case SYS_pwrite64:
+    case SYS_writev:
+    case SYS_fsync:
+    case SYS_fdatasync:
+    case SYS_rename:
+    case SYS_renameat:
+    case SYS_renameat2:
+    case SYS_mkdir:
+    case SYS_mkdirat:
+    case SYS_unlink:
+    case SYS_unlinkat:
+    case SYS_rmdir:
+    case SYS_ftruncate:
+    case SYS_truncate:
+    case SYS_close:
+    case SYS_stat:
+    case SYS_lstat:
+    case SYS_fstat:
+    case SYS_newfstatat:
+    case SYS_statx:
+    case SYS_getdents64:
+    case SYS_lseek:
+    case SYS_fcntl:
+    case SYS_flock:
+    case SYS_access:
+    case SYS_link:
+    case SYS_linkat:
+    case SYS_copy_file_range:
+    case SYS_sendfile:
       return true;
     case SYS_mmap:
       return static_cast<int>(r.r8) >= 0;
