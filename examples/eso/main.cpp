@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string_view>
 #include <vector>
@@ -110,6 +111,9 @@ int main(int argc, char** argv) {
     return 128 + interrupted.signal;
   } catch (const std::bad_alloc&) {
     end_without_memory();
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().string();
+    print_error(one_line((path.empty() ? "the file system" : path) + ": " + error.code().message()));
   } catch (const std::exception& error) {
     print_error("internal: " + one_line(error.what()));
   }
