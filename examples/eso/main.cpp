@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include "eso/text/json_file.hpp"
@@ -20,6 +25,21 @@ namespace {
 
 /// The last line that a failing program prints.
 void print_error(const std::string& text) { diagnose("eso: error: " + text + "\n"); }
+
+/// Ends the program where it stands, without a byte of memory: what would be destroyed on the way out may
+/// need some, and Eigen's arrays are not whole after a failure. Files are left as by a kill.
+[[noreturn]] void end_without_memory() {
+  static std::atomic_flag ending;
+  while (ending.test_and_set()) ::pause();  // another thread says it
+  constexpr std::string_view line = "eso: error: out of memory\n";
+  [[maybe_unused]] const ssize_t written = ::write(2, line.data(), line.size());
+  ::_exit(1);
+}
+
+/// Before the first static object of the program is made, which may need memory too.
+__attribute__((constructor(101))) void catch_failed_allocations() {
+  std::set_new_handler(end_without_memory);
+}
 
 std::string one_line(std::string text) {
   for (char& c : text) {
@@ -61,6 +81,15 @@ int run(int argc, char** argv) {
 
 }  // namespace eso_program
 
+// The linker leads all calls of malloc in the program's own objects, which are Eigen's, here.
+extern "C" void* __real_malloc(std::size_t size);
+extern "C" void* __wrap_malloc(std::size_t size);
+extern "C" void* __wrap_malloc(std::size_t size) {
+  void* const memory = __real_malloc(size);
+  if (memory == nullptr && size != 0) eso_program::end_without_memory();
+  return memory;
+}
+
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // both then come as errors of the write
   std::signal(SIGXFSZ, SIG_IGN);
@@ -81,7 +110,10 @@ int main(int argc, char** argv) {
   } catch (const Interrupted& interrupted) {
     return 128 + interrupted.signal;
   } catch (const std::bad_alloc&) {
-    print_error("out of memory");
+    end_without_memory();
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().string();
+    print_error(one_line((path.empty() ? "the file system" : path) + ": " + error.code().message()));
   } catch (const std::exception& error) {
     print_error("internal: " + one_line(error.what()));
   }
