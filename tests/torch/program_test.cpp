@@ -316,6 +316,20 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("torch: a process that is frozen ends the other, which names it") {
+  const Runs runs;
+  for (const int frozen : {0, 1}) {
+    INFO(frozen);
+    const std::string name = fmt::format("frozen{}", frozen);
+    Ranks ranks(runs.call(name, Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
+    let_begin(runs / name, 2);
+    ::kill(ranks.children[static_cast<std::size_t>(frozen)], SIGSTOP);
+    const Finished other = ranks.wait(1 - frozen);
+    CHECK(other.code == 1);
+    CHECK(other.last_error().find(fmt::format("rank {} has stopped", frozen)) != std::string::npos);
+  }
+}
+
 TEST_CASE("torch: a signal to one process stops all after the same step, with a checkpoint") {
   const Runs runs;
   Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
