@@ -15,20 +15,34 @@
 namespace eso_program {
 namespace {
 
+/// `value`, after a look whether the weights that it was computed from are still those that were loaded.
+template <class T>
+T of_unchanged(const std::shared_ptr<const eso::WeightFiles>& files, T value) {
+  if (files) files->check_unchanged();
+  return value;
+}
+
 class EigenDecoding : public AnyDecoding::Interface {
  public:
-  explicit EigenDecoding(eso::KeyValueDecoding<float> decoding) : decoding_(std::move(decoding)) {}
+  EigenDecoding(eso::KeyValueDecoding<float> decoding, std::shared_ptr<const eso::WeightFiles> files)
+      : decoding_(std::move(decoding)), files_(std::move(files)) {
+    if (files_) files_->check_unchanged();
+  }
   eso::ConstRowMap<float> logits() const override {
     const eso::RowMatrix<float>& logits = decoding_.logits();
     return {logits.data(), logits.rows(), logits.cols()};
   }
   void advance(std::span<const eso::Index> parents, std::span<const eso::TokenId> tokens) override {
     decoding_.advance(parents, tokens);
+    if (files_) files_->check_unchanged();
   }
-  std::unique_ptr<Interface> copy() const override { return std::make_unique<EigenDecoding>(decoding_); }
+  std::unique_ptr<Interface> copy() const override {
+    return std::make_unique<EigenDecoding>(decoding_, files_);
+  }
 
  private:
   eso::KeyValueDecoding<float> decoding_;
+  std::shared_ptr<const eso::WeightFiles> files_;
 };
 
 template <class Optimizer>
@@ -49,12 +63,15 @@ class EigenOptimizer : public AnyOptimizer::Interface {
 
 class EigenModel : public AnyModel::Interface {
  public:
-  EigenModel(eso::Decoder<float> decoder, nlohmann::json config)
-      : decoder_(std::move(decoder)), config_(std::move(config)) {}
+  EigenModel(eso::Decoder<float> decoder, nlohmann::json config,
+             std::shared_ptr<const eso::WeightFiles> files)
+      : decoder_(std::move(decoder)), config_(std::move(config)), files_(std::move(files)) {}
 
-  eso::LogProbs log_probs(const eso::Batch& batch) override { return decoder_.log_probs(batch); }
+  eso::LogProbs log_probs(const eso::Batch& batch) override {
+    return of_unchanged(files_, decoder_.log_probs(batch));
+  }
   eso::LogProbs log_probs(const eso::Batch& batch, eso::StepSeed seed) override {
-    return decoder_.log_probs(batch, seed);
+    return of_unchanged(files_, decoder_.log_probs(batch, seed));
   }
   void set_dropout(const eso::DropoutRates& rates) override { decoder_.dropout = rates; }
   void backward(const eso::LogProbs& d_logp) override { decoder_.backward(d_logp); }
@@ -75,13 +92,14 @@ class EigenModel : public AnyModel::Interface {
     decoder_.keeps_for_backward = false;
   }
   AnyDecoding decode(std::span<const eso::Prompt> prompts) const override {
-    return AnyDecoding(std::make_unique<EigenDecoding>(decoder_.decode(prompts)));
+    return AnyDecoding(std::make_unique<EigenDecoding>(decoder_.decode(prompts), files_));
   }
   std::vector<eso::TensorView> state() const override { return decoder_.state(); }
   void load_state(const eso::TensorLookup& lookup) override { decoder_.load_state(lookup); }
   const eso::Architecture& architecture() const override { return decoder_.architecture(); }
   void write(const std::filesystem::path& folder, std::optional<eso::DataType> store_as) const override {
     eso::write_model(folder, decoder_, config_, store_as);
+    if (files_) files_->check_unchanged();
   }
   bool write_adapter(const std::filesystem::path&, const std::string&) const override { return false; }
 
@@ -93,6 +111,7 @@ class EigenModel : public AnyModel::Interface {
 
   eso::Decoder<float> decoder_;
   nlohmann::json config_;
+  std::shared_ptr<const eso::WeightFiles> files_;  ///< where the weights are used, if not copied
 };
 
 /// What LibTorch and its OpenMP read once, when they are loaded; what the user has set stays.
@@ -178,9 +197,12 @@ AnyModel load_model(const BackendOptions& options, const std::filesystem::path& 
   check_backend(options);
   if (options.backend != "eigen")
     return library(options.backend).load(options, folder, threads->count(), use);
-  eso::LoadedModel<float> loaded = eso::load_model<float>(folder, std::move(threads));
-  return {std::make_unique<EigenModel>(std::move(loaded.decoder), std::move(loaded.config)), folder,
-          std::move(loaded.ignored)};
+  // Training changes every weight: those of mapped files would be copied then.
+  const auto where = use == Use::training ? eso::WeightMemory::copied : eso::WeightMemory::mapped;
+  eso::LoadedModel<float> loaded = eso::load_model<float>(folder, std::move(threads), where);
+  return {std::make_unique<EigenModel>(std::move(loaded.decoder), std::move(loaded.config),
+                                       std::move(loaded.files)),
+          folder, std::move(loaded.ignored)};
 }
 
 AnyModel random_model(const BackendOptions& options, const std::filesystem::path& folder, std::uint64_t seed,
@@ -191,7 +213,7 @@ AnyModel random_model(const BackendOptions& options, const std::filesystem::path
   eso::ModelSettings settings = eso::read_settings(folder);
   return {
       std::make_unique<EigenModel>(eso::random_model<float>(settings.architecture, seed, std::move(threads)),
-                                   std::move(settings.config)),
+                                   std::move(settings.config), nullptr),
       folder,
       {}};
 }

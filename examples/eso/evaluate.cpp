@@ -106,7 +106,9 @@ std::vector<EvaluatedTemperature> evaluate(const AnyModel& model, const eso::Byt
   std::vector<EvaluatedTemperature> results = passes(settings.temperatures, settings.seeds);
   for (EvaluatedTemperature& result : passes(settings.curve, {settings.seeds.front()}))
     results.push_back(std::move(result));
-  const auto size = static_cast<std::size_t>(settings.batch_size);
+  // A batch is one part of the sampler's, which has the prompts from `Prefilled`.
+  const auto size =
+      static_cast<std::size_t>(std::min<std::int64_t>(settings.batch_size, eso::Temperatures{}.most_rows));
   const std::size_t batches = (examples.size() + size - 1) / size;
   Progress progress(settings.title, static_cast<std::int64_t>(batches), 0,
                     std::max<std::int64_t>(1, static_cast<std::int64_t>(batches) / 4));

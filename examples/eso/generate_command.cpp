@@ -37,18 +37,20 @@ void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, Model
   sampler.max_tokens = flags.max_response_tokens;
   sampler.top_k = flags.top_k;
   sampler.top_p = flags.top_p;
-  for (const eso::Response& response :
-       sampler(folder.model, std::span<const eso::Prompt>(prompts), {flags.seed, 0})) {
-    const nlohmann::ordered_json line{{"prompt", prompts[static_cast<std::size_t>(response.prompt)].example},
-                                      {"sample", response.sample},
-                                      {"temperature", flags.temperature},
-                                      {"response", folder.tokenizer->decode(response.tokens, true)},
-                                      {"response_ids", response.tokens},
-                                      {"logp", response.logp},
-                                      {"finish", response.finished ? "eos" : "length"}};
-    output.json(line);
-    stats.response_tokens += static_cast<std::int64_t>(response.tokens.size());
-  }
+  const std::span<const eso::Prompt> all = prompts;
+  sampler.in_parts(folder.model, all, {flags.seed, 0}, [&](const std::vector<eso::Response>& part) {
+    for (const eso::Response& response : part) {
+      const nlohmann::ordered_json line{{"prompt", all[static_cast<std::size_t>(response.prompt)].example},
+                                        {"sample", response.sample},
+                                        {"temperature", flags.temperature},
+                                        {"response", folder.tokenizer->decode(response.tokens, true)},
+                                        {"response_ids", response.tokens},
+                                        {"logp", response.logp},
+                                        {"finish", response.finished ? "eos" : "length"}};
+      output.json(line);
+      stats.response_tokens += static_cast<std::int64_t>(response.tokens.size());
+    }
+  });
   output.flush();
   prompts.clear();
 }

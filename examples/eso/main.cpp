@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <new>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "eso/text/json_file.hpp"
@@ -90,7 +95,9 @@ extern "C" void* __wrap_malloc(std::size_t size) {
   return memory;
 }
 
-int main(int argc, char** argv) {
+namespace {
+
+int guarded_main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // both then come as errors of the write
   std::signal(SIGXFSZ, SIG_IGN);
   // A stream that is closed must not give its number to a file that is opened later.
@@ -102,6 +109,7 @@ int main(int argc, char** argv) {
     openblas_set_num_threads(1);  // the threads are ours, see --threads
 #endif
   using namespace eso_program;
+  name_lost_files();
   try {
     return run(argc, argv);
   } catch (const eso::Error& error) {
@@ -119,3 +127,32 @@ int main(int argc, char** argv) {
   }
   return 1;
 }
+
+/// Where the system gives main a small stack (`ulimit -s 64`) and every thread as small a one, what follows
+/// runs in a thread that has enough, and so has every thread that it starts.
+int with_enough_stack(int argc, char** argv) {
+  constexpr std::size_t least = std::size_t{1} << 20, enough = std::size_t{8} << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= least) return guarded_main(argc, argv);
+  pthread_attr_t attributes;
+  if (::pthread_getattr_default_np(&attributes) != 0) return guarded_main(argc, argv);
+  ::pthread_attr_setstacksize(&attributes, enough);
+  ::pthread_setattr_default_np(&attributes);
+  ::pthread_attr_destroy(&attributes);
+  int code = 1;
+  std::thread thread;
+  try {
+    thread = std::thread([&] { code = guarded_main(argc, argv); });
+  } catch (const std::system_error&) {
+    return guarded_main(argc, argv);
+  }
+  sigset_t all;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);  // they are for the thread that works
+  thread.join();
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return with_enough_stack(argc, argv); }

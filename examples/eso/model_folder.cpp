@@ -9,7 +9,6 @@
 #include <system_error>
 #include <utility>
 
-#include "eso/model/mapped_file.hpp"
 #include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "program.hpp"
@@ -64,9 +63,9 @@ void remove_leftovers(const fs::path& destination) {
 }
 
 void copy_durably(const fs::path& from, const fs::path& to) {
-  const eso::MappedFile content(from);
+  const std::string content = eso::read_file(from);
   eso::DurableFile file(to);
-  file.write(content.bytes());
+  file.write(std::as_bytes(std::span(content)));
   file.commit();
 }
 

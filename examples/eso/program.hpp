@@ -81,6 +81,10 @@ inline void diagnose(std::string_view text) noexcept {
   std::fflush(stderr);
 }
 
+/// From here on a mapped file that is cut while it is in use, or cannot be read, ends the program with exit
+/// code 1 and one line that names it.
+void name_lost_files();
+
 /// From here on this process, one of several, tells nothing but its error.
 void be_silent();
 bool silent();

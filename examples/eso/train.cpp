@@ -246,6 +246,7 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
   if (const auto checkpoint = restore(run, same_data)) {
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
+    checkpoint->model.check_unchanged(), checkpoint->optimizer.check_unchanged();
     trainer.steps_done = checkpoint->step;
     trainer.tokens_seen = checkpoint->counters.at("tokens").template get<std::int64_t>();
     run.result.left_out = checkpoint->counters.value("left_out", std::int64_t{0});

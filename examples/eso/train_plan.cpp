@@ -32,8 +32,13 @@ std::vector<eso::PlanAdapter> adapters(const TrainFlags& f, const eso::Architect
                                     eso::Role::inner_weight, eso::Role::outer_weight};
   std::vector<eso::PlanAdapter> result;
   const eso::torch::Lora lora{f.lora_rank, f.lora_alpha, f.lora_targets, f.lora_dropout};
-  for (const eso::torch::LoraModule& module : eso::torch::adapted_modules(a, lora))
-    result.push_back({roles[static_cast<std::size_t>(module.product)], module.outputs});
+  try {
+    for (const eso::torch::LoraModule& module : eso::torch::adapted_modules(a, lora))
+      result.push_back({roles[static_cast<std::size_t>(module.product)], module.outputs});
+  } catch (const eso::Error& error) {
+    // What the adapter names are flags here.
+    throw eso::input_error("--" + error.where(), std::string(error.what()).substr(error.where().size() + 2));
+  }
   return result;
 }
 

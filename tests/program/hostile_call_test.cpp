@@ -19,6 +19,12 @@ std::string gzip(const std::string& text, std::size_t times = 1) {
   return read_file(folder / "x");
 }
 
+std::string repeated(std::string_view text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
 // --- lines ---------------------------------------------------------------------------------------------
 
 /// A line of standard input after a good one.
@@ -162,7 +168,17 @@ std::vector<HostileCase> flag_cases() {
       toml("epochs = 3.0\n", key + "epochs: is not an integer"),
       toml("learning-rate = inf\n", "--learning-rate: is out of range, found inf"),
       toml("epochs = 1\nepochs = 2\n", "@/flags.toml:2: "),
-      toml("x = " + nested, "@/flags.toml:1: "),
+      toml("x = " + nested, "@/flags.toml:1: brackets nest deeper than 8"),
+      toml("epochs = 3 # [[[[[[[[[.\nx = " + repeated("{a=", 10'000),
+           "@/flags.toml:2: brackets nest deeper than 8"),
+      toml("a" + repeated(".a", 31'000) + " = 1\n", "@/flags.toml:1: a key has more than 8 parts"),
+      toml("\n[\"x\"" + repeated(" . 'a'", 31'000) + "]\n", "@/flags.toml:2: a key has more than 8 parts"),
+      toml("\n[[a" + repeated(".a", 31'000) + "]]\n", "@/flags.toml:2: a key has more than 8 parts"),
+      toml("x = { a" + repeated(".a", 31'000) + " = 1 }\n", "@/flags.toml:1: a key has more than 8 parts"),
+      toml("dropout = \"0.1.2.3.4.5.6.7.8.9.[[[[[[[[[[\"\ntemperatures = [0.5, 1.5, 2.5, 0.5, 0.5, 0.5, 0.5, "
+           "0.5, "
+           "0.5, 0.5]\nunknown = \"\"\"\n\"[[[[[[[[[[\"\"\"\n",
+           key + "unknown: is no flag of this command"),
       toml("\"a\\nb\" = 1\n", key + "a b: is no flag of this command"),
       {"--config: a terabyte",
        [](const Place& place) {

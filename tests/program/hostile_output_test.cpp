@@ -101,6 +101,8 @@ HostileCase damaged_run(const Words& call, const std::string& file, const std::s
 
 std::vector<HostileCase> run_cases() {
   const Words report{"report"}, resume{"train", "--resume"};
+  std::string deep;
+  for (int i = 0; i < 31'000; ++i) deep += ".a";
   const auto with_pipe = [=](const Place& place) {
     program(train(place, {"--output", place / "run"}));
     fs::remove_all(place / "run/model"), fs::remove(place / "run/metrics.jsonl");
@@ -117,6 +119,8 @@ std::vector<HostileCase> run_cases() {
       damaged_run(resume, "config.toml", "", ": has no backend"),
       damaged_run(resume, "config.toml", "epochs = 1 1\n", ":1: "),
       damaged_run(resume, "config.toml", "epochs = 1\n\xFF", ""),
+      damaged_run(resume, "config.toml", "a" + deep + " = 1\n", ":1: a key has more than 8 parts"),
+      damaged_run(resume, "config.toml", "[a" + deep + "]\n", ":1: a key has more than 8 parts"),
       {"resume with a pipe for its records", with_pipe, "@/run/metrics.jsonl: cannot open: ", 1},
   };
 }

@@ -105,7 +105,16 @@ TEST_CASE("train --plan refuses what train refuses, and what no machine holds is
                     {"--window-tokens", "20"}) == "");
   CHECK(not_refused(planned("plain", {"--method", "eso", "--backend", "torch", "--lora-rank", "2",
                                       "--lora-targets", "q_proj"}),
-                    {"lora-targets", "q_proj", "c_attn"}) == "");
+                    {"--lora-targets", "q_proj", "c_attn"}) == "");
+  for (const char* targets : {"c_attn", "c_fc", "mlp.c_proj", "all-linear"}) {
+    const auto of_rank = [&](const char* rank) {
+      return planned(
+          "plain", {"--method", "eso", "--backend", "torch", "--lora-rank", rank, "--lora-targets", targets});
+    };
+    CHECK(of_rank("24").code == 0);  // the width
+    for (const char* rank : {"25", "4611686018427387904"})
+      CHECK(not_refused(of_rank(rank), {"--lora-rank: exceeds", "expected at most 24"}) == "");
+  }
   CHECK(not_refused(planned("plain", {"--method", "eso", "--backend", "torch"},
                             [] { ::setenv("WORLD_SIZE", "two", 1); }),
                     {"WORLD_SIZE", "two"}) == "");

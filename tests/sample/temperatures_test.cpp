@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "eso/sample/temperatures.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <limits>
 #include <map>
 #include <stdexcept>
 #include <tuple>
+#include <utility>
 
 #include "eso/testing/sampler_laws.hpp"
 #include "eso/testing/tabular.hpp"
@@ -82,6 +84,48 @@ TEST_CASE("a response depends on its example, sample, seed and step, and on noth
   const std::vector<eso::Prompt> twice{of[0], {of[0].tokens, 41}};
   const auto two = sample({1}, model, twice);
   CHECK(two[0].tokens != two[1].tokens);
+}
+
+TEST_CASE("responses drawn in parts are those drawn at once, with few rows through the model") {
+  struct Counting {
+    eso::testing::TabularModel model{11, 30, 3};
+    Index most = 0;
+    auto decode(std::span<const eso::Prompt> prompts) { return Rows{model.decode(prompts), this}; }
+    struct Rows {
+      decltype(std::declval<const eso::testing::TabularModel&>().decode({})) decoding;
+      Counting* of;
+      decltype(auto) logits() const { return decoding.logits(); }
+      void advance(std::span<const Index> parents, std::span<const eso::TokenId> tokens) {
+        of->most = std::max(of->most, static_cast<Index>(parents.size()));
+        decoding.advance(parents, tokens);
+      }
+    };
+    eso::TokenId end_of_sequence() const { return model.end_of_sequence(); }
+    Index context_length() const { return model.context_length(); }
+  };
+  const auto of = prompts();
+  for (const bool greedy : {false, true}) {
+    eso::Temperatures sampler(std::vector<double>(7, 1.0));
+    sampler.greedy = greedy;
+    const auto whole = sample(sampler, eso::testing::TabularModel(11, 30, 3), of);
+    for (const Index rows : {1, 3, 7, 8, 9, 16, 1000}) {
+      sampler.most_rows = rows;
+      Counting model;
+      const auto parts = sampler(model, std::span<const eso::Prompt>(of), {5, 1});
+      REQUIRE(parts.size() == whole.size());
+      CHECK(model.most <= rows);
+      for (std::size_t i = 0; i < whole.size(); ++i) {
+        CHECK(parts[i].prompt == whole[i].prompt);
+        CHECK(parts[i].kind == whole[i].kind);
+        CHECK(parts[i].sample == whole[i].sample);
+        CHECK(parts[i].tokens == whole[i].tokens);
+        CHECK(parts[i].logp == whole[i].logp);
+      }
+    }
+  }
+  eso::Temperatures none{1};
+  none.most_rows = 0;
+  CHECK_THROWS_AS(sample(none, eso::testing::TabularModel(11, 30, 3), of), eso::Error);
 }
 
 TEST_CASE("the first token is drawn with the number 0 of the response's stream") {

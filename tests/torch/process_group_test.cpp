@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "eso/torch/process_group.hpp"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -28,6 +30,18 @@ void both(const std::function<void(int)>& work) {
   other.join();
 }
 
+/// Whether something listens there; 127.0.0.2 is this machine, too.
+bool accepts(const char* address, int port) {
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_port = htons(static_cast<std::uint16_t>(port));
+  ::inet_pton(AF_INET, address, &place.sin_addr);
+  const int caller = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool answered = ::connect(caller, reinterpret_cast<const sockaddr*>(&place), sizeof place) == 0;
+  ::close(caller);
+  return answered;
+}
+
 }  // namespace
 
 TEST_CASE("torch: a process that does not come is missed in the beginning") {
@@ -35,6 +49,38 @@ TEST_CASE("torch: a process that does not come is missed in the beginning") {
   place.patience = std::chrono::milliseconds(500);
   CHECK_THROWS_WITH(ProcessGroup(place, {}),
                     Catch::Contains("rank 0 of 2") && Catch::Contains("rank 1 did not come within 0.5 s"));
+}
+
+TEST_CASE("torch: rank 0 that does not come is missed as soon") {
+  ProcessGroup::Place place = place_of(1, 2);
+  place.patience = std::chrono::milliseconds(500);
+  CHECK_THROWS_WITH(ProcessGroup(place, {}),
+                    Catch::Contains("rank 1 of 2") && Catch::Contains("rank 0 did not come within 0.5 s"));
+}
+
+TEST_CASE("torch: at a loopback address nothing listens for other machines") {
+  CHECK(eso::torch::loopback_address("localhost") == "127.0.0.1");
+  CHECK(eso::torch::loopback_address("127.1.2.3") == "127.1.2.3");
+  CHECK(eso::torch::loopback_address("::1") == "::1");
+  for (const char* other : {"128.0.0.1", "10.0.0.1", "::2", "host", "127.0.0.1.org", ""})
+    CHECK(eso::torch::loopback_address(other).empty());
+  bool here = false, elsewhere = true;
+  both([&](int rank) {
+    ProcessGroup group(place_of(rank, 2), {});
+    if (rank == 0) {
+      here = accepts("127.0.0.1", place_of(0, 2).port);
+      elsewhere = accepts("127.0.0.2", place_of(0, 2).port);
+    }
+    group.leave();
+  });
+  CHECK(here);
+  CHECK(!elsewhere);
+}
+
+TEST_CASE("torch: a port that is taken is said") {
+  const int taken = eso::torch::listen_on("127.0.0.1", place_of(0, 2).port);
+  CHECK_THROWS_WITH(ProcessGroup(place_of(0, 2), {}), Catch::Contains("cannot listen"));
+  ::close(taken);
 }
 
 TEST_CASE("torch: a process that has left is not missed by one that is slower") {

@@ -316,6 +316,16 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("torch: a process that is frozen ends the other, which names it") {
+  const Runs runs;  // rank 0, which holds the store that the others ask; of another they hear in time
+  Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
+  let_begin(runs / "out", 2);
+  ::kill(ranks.children[0], SIGSTOP);
+  const Finished other = ranks.wait(1);
+  CHECK(other.code == 1);
+  CHECK(other.last_error().find("rank 0 has stopped") != std::string::npos);
+}
+
 TEST_CASE("torch: a signal to one process stops all after the same step, with a checkpoint") {
   const Runs runs;
   Ranks ranks(runs.call("out", Runs::active() + Words{"--backend", "torch", "--epochs", "100000"}));
@@ -380,6 +390,10 @@ TEST_CASE("torch: what the backend cannot do is refused, by its flag or variable
   CHECK(not_refused(call({"--dropout", "1"}), {"--dropout"}) == "");
   CHECK(not_refused(call({"--lora-rank", "2", "--lora-targets", "query"}),
                     {"lora-targets", "query", "c_attn"}) == "");
+  CHECK(not_refused(
+            call({"--lora-rank", "25"}),
+            {"--lora-rank: exceeds the smaller side of attn.c_attn, found 25, expected at most 24"}) == "");
+  CHECK(not_refused(call({"--lora-rank", "9000000000000000000"}), {"--lora-rank", "at most 24"}) == "");
   CHECK(not_refused(call({"--lora-alpha", "8"}), {"--lora-alpha", "--lora-rank"}) == "");
   CHECK(not_refused(call({"--lora-dropout", "0.1"}), {"--lora-dropout", "--lora-rank"}) == "");
   CHECK(not_refused(call({"--shard-optimizer"}), {"--shard-optimizer", "processes"}) == "");

@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "eso/error.hpp"
+#include "eso/text/json_file.hpp"
 #include "report/numbers.hpp"
 
 namespace eso_program {
@@ -122,8 +123,18 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+namespace {
+
+/// Discarded where the text is not JSON, or nested so deep that a copy of it would exhaust the stack.
+json parsed(const std::string& text) {
+  if (eso::first_nested_beyond(64, text)) return json(json::value_t::discarded);
+  return json::parse(text, nullptr, false);
+}
+
+}  // namespace
+
 json read_json(const std::filesystem::path& path) {
-  json value = json::parse(read_text(path), nullptr, false);
+  json value = parsed(read_text(path));
   if (!value.is_object()) throw eso::input_error(path.string(), "no JSON object");
   return value;
 }
@@ -165,7 +176,7 @@ void for_each_line(const std::filesystem::path& path, const Line& start,
     const std::uint64_t next = line.offset + text.size() + 1;
     if (text.find_first_not_of(" \t\r") != std::string::npos) {
       line.where = fmt::format("{}:{}", path.string(), line.number);
-      line.object = json::parse(text, nullptr, false);
+      line.object = parsed(text);
       if (!line.object.is_object()) throw eso::input_error(line.where, "not a JSON object");
       if (!visit(line)) return;
     }

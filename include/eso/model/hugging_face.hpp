@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,6 +23,17 @@ struct LoadedModel {
   Decoder<Scalar> decoder;
   nlohmann::json config;             ///< of the folder
   std::vector<std::string> ignored;  ///< tensors of the files that the model has no use for
+  /// Where weights are used in the mapped files, these: ask them with `check_unchanged` whether what was
+  /// computed is of the weights that were loaded.
+  std::shared_ptr<const WeightFiles> files = nullptr;
+};
+
+/// Where the weights of a loaded model lie.
+enum class WeightMemory : std::uint8_t {
+  copied,  ///< in memory of the model: what happens to the files later does not touch it
+  /// float32 where the files are mapped: processes share them, loading copies nothing. Who cuts a file in use
+  /// ends the process by SIGBUS, who writes into it changes the weights, which `check_unchanged` tells.
+  mapped
 };
 
 /// \throws Error (input) naming the tensor if any has a value that is not finite.
@@ -40,37 +53,45 @@ void check_finite(const std::vector<StoredArray<Scalar>>& stored, const std::fil
 }
 
 /// Loads a folder: `config.json` and `model.safetensors`, or shards with their index, in float32, float16 or
-/// bfloat16. Weights stored as float32 are used where the file is mapped (pages that training changes are
-/// copied one by one); others are converted, and those of several tensors are put together. Names may lack
-/// the prefix `transformer.`, `model.` or `gpt_neox.`.
+/// bfloat16. Weights of another type than `Scalar` are converted, and those of several tensors put together:
+/// they are copied always. Names may lack the prefix `transformer.`, `model.` or `gpt_neox.`.
 ///
 /// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not
-/// finite.
+/// finite; (system) for a file that cannot be read, or was changed meanwhile.
 template <class Scalar>
-LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_ptr<Threads> threads) {
+LoadedModel<Scalar> load_model(const std::filesystem::path& folder, std::shared_ptr<Threads> threads,
+                               WeightMemory where = WeightMemory::copied) {
   struct Memory {
     std::shared_ptr<const WeightFiles> files;
-    std::vector<Eigen::Array<Scalar, Eigen::Dynamic, 1>> converted;
+    std::vector<Eigen::Array<Scalar, Eigen::Dynamic, 1>> converted;  // or copied
   };
   ModelFiles opened = open_model_files(folder);
-  auto memory = std::make_shared<Memory>(Memory{opened.files, {}});
+  auto memory = std::make_shared<Memory>();
   std::vector<StoredArray<Scalar>> stored;
+  std::vector<std::pair<std::size_t, const FileArray*>> copied;
   for (const FileArray& array : opened.arrays) {
     stored.push_back({array.spec, array.names, nullptr});
     const TensorView& first = array.tensors.front();
-    if (std::is_same_v<Scalar, float> && array.tensors.size() == 1 && is_aligned_float32(first)) {
+    if (where == WeightMemory::mapped && std::is_same_v<Scalar, float> && array.tensors.size() == 1 &&
+        is_aligned_float32(first)) {
+      memory->files = opened.files;
       // The mapping is private and writable; only the view of it is constant.
       stored.back().value = reinterpret_cast<Scalar*>(const_cast<std::byte*>(first.bytes.data()));
       continue;
     }
     memory->converted.emplace_back(array.spec.size());
     stored.back().value = memory->converted.back().data();
-    for (std::size_t t = 0; t < array.tensors.size(); ++t)
-      read_values(array.tensors[t], stored.back().tensor(t));
+    copied.emplace_back(stored.size() - 1, &array);
   }
+  threads->for_each(static_cast<Index>(copied.size()), [&](Index i) {
+    const auto& [at, array] = copied[static_cast<std::size_t>(i)];
+    for (std::size_t t = 0; t < array->tensors.size(); ++t)
+      opened.files->read_values(array->tensors[t], stored[at].tensor(t));
+  });
   check_finite(stored, folder, *threads);
+  opened.files->check_unchanged();
   return {Decoder<Scalar>(opened.settings.architecture, std::move(stored), memory, std::move(threads)),
-          std::move(opened.settings.config), std::move(opened.ignored)};
+          std::move(opened.settings.config), std::move(opened.ignored), memory->files};
 }
 
 /// A model with random weights, for training from scratch; see `fill_random`.

@@ -37,8 +37,11 @@ class Safetensors {
     Safetensors opened;
     auto content = std::make_shared<Content>(path);
     opened.content_ = content;
-    static_cast<SafetensorsContent&>(*content) =
-        read_safetensors_header(content->file.bytes(), path.string());
+    // Read, not looked at where it is mapped: of a file that is cut meanwhile too little comes, and no
+    // SIGBUS.
+    const std::vector<std::byte> start = header_of(content->file);
+    static_cast<SafetensorsContent&>(*content) = read_safetensors_header(
+        safetensors_header(start, path.string()), content->file.bytes(), path.string());
     for (std::size_t i = 0; i < content->tensors.size(); ++i) content->by_name.push_back(i);
     std::sort(content->by_name.begin(), content->by_name.end(), [&](std::size_t a, std::size_t b) {
       return content->tensors[a].name < content->tensors[b].name;
@@ -81,13 +84,26 @@ class Safetensors {
 
   /// The bytes of a tensor of this file to write to: in memory, never in the file.
   std::span<std::byte> writable(const TensorView& tensor) const {
-    const std::span<std::byte> file = content_->file.writable();
-    const std::less_equal<const std::byte*> not_after;
-    require(not_after(file.data(), tensor.bytes.data()) &&
-                not_after(tensor.bytes.data() + tensor.bytes.size(), file.data() + file.size()),
-            tensor_place(path().string(), tensor.name), "is not a tensor of this file");
-    return file.subspan(static_cast<std::size_t>(tensor.bytes.data() - file.data()), tensor.bytes.size());
+    return content_->file.writable().subspan(offset_of(tensor), tensor.bytes.size());
   }
+
+  /// Whether the tensor lies in this file.
+  bool holds(const TensorView& tensor) const {
+    const std::less_equal<const std::byte*> not_after;
+    return not_after(bytes().data(), tensor.bytes.data()) &&
+           not_after(tensor.bytes.data() + tensor.bytes.size(), bytes().data() + bytes().size());
+  }
+
+  /// Reads bytes of a tensor of this file, from its byte `first` on, past the mapping: what was read cannot
+  /// change any more. \throws Error (system) if the file was cut or cannot be read.
+  void read(const TensorView& tensor, std::size_t first, std::span<std::byte> to) const {
+    require(first <= tensor.bytes.size() && to.size() <= tensor.bytes.size() - first,
+            tensor_place(path().string(), tensor.name), "read beyond the end of the tensor");
+    content_->file.read(offset_of(tensor) + first, to);
+  }
+
+  /// \throws Error (system) naming the file if it was written or cut since it was opened.
+  void check_unchanged() const { content_->file.check_unchanged(); }
 
  private:
   struct Content : SafetensorsContent {
@@ -98,6 +114,19 @@ class Safetensors {
   };
 
   Safetensors() = default;
+
+  static std::vector<std::byte> header_of(const MappedFile& file) {
+    std::vector<std::byte> start(std::min<std::size_t>(file.bytes().size(), 8));
+    file.read(0, start);
+    start.resize(std::min(file.bytes().size(), safetensors_header_end(start)));
+    file.read(0, start);
+    return start;
+  }
+
+  std::size_t offset_of(const TensorView& tensor) const {
+    require(holds(tensor), tensor_place(path().string(), tensor.name), "is not a tensor of this file");
+    return static_cast<std::size_t>(tensor.bytes.data() - bytes().data());
+  }
 
   TensorView owned(TensorView tensor) const {
     tensor.owner = content_;

@@ -249,9 +249,20 @@ inline void check_coverage(const std::vector<SafetensorsHeaderReader::Entry>& en
   }
 }
 
+/// The longest header that is read, in bytes.
+inline constexpr std::uint64_t largest_safetensors_header = 100'000'000;
+
+/// Where the header ends whose first bytes these are, which `safetensors_header` needs; 8 where it would
+/// refuse the length.
+inline std::size_t safetensors_header_end(std::span<const std::byte> start) {
+  std::uint64_t length = 0;
+  if (start.size() >= 8) std::memcpy(&length, start.data(), 8);
+  return length > largest_safetensors_header ? 8 : 8 + static_cast<std::size_t>(length);
+}
+
 /// The JSON text of the header, after the checks of its length.
 inline std::string_view safetensors_header(std::span<const std::byte> file, const std::string& path) {
-  constexpr std::uint64_t largest = 100'000'000;
+  constexpr std::uint64_t largest = largest_safetensors_header;
   if (file.size() < 8)
     throw input_error(path, "too short for safetensors", fmt::format("{} bytes", file.size()));
   std::uint64_t length = 0;
@@ -272,18 +283,10 @@ inline std::string_view safetensors_header(std::span<const std::byte> file, cons
   return header;
 }
 
-/// Reads and checks the header of a safetensors file that lies in memory; `path` is what errors name.
-///
-/// Everything the format demands is checked before a single view is handed out: the length of the header (at
-/// most 100 MB and inside the file), JSON in UTF-8 without names that stand twice, known types, shapes of
-/// non-negative integers whose product does not overflow, and offsets that agree with type and shape and
-/// together cover the file without overlap or hole. Memory is bounded by a multiple of the header's length.
-/// O(n log n) for n tensors.
-///
-/// Source: the format section of the safetensors README. Fields of a tensor that it does not name are passed
-/// over, as the reference reader does; names that stand twice are refused, where that reader takes the last.
-inline SafetensorsContent read_safetensors_header(std::span<const std::byte> file, const std::string& path) {
-  const std::string_view header = safetensors_header(file, path);
+/// `read_safetensors_header` below for a header that was read before: `header` is its text, `file` is only
+/// pointed at.
+inline SafetensorsContent read_safetensors_header(std::string_view header, std::span<const std::byte> file,
+                                                  const std::string& path) {
   SafetensorsHeaderReader reader(path);
   nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
   std::sort(reader.entries.begin(), reader.entries.end(),
@@ -311,6 +314,20 @@ inline SafetensorsContent read_safetensors_header(std::span<const std::byte> fil
     }
   }
   return content;
+}
+
+/// Reads and checks the header of a safetensors file that lies in memory; `path` is what errors name.
+///
+/// Everything the format demands is checked before a single view is handed out: the length of the header (at
+/// most 100 MB and inside the file), JSON in UTF-8 without names that stand twice, known types, shapes of
+/// non-negative integers whose product does not overflow, and offsets that agree with type and shape and
+/// together cover the file without overlap or hole. Memory is bounded by a multiple of the header's length.
+/// O(n log n) for n tensors.
+///
+/// Source: the format section of the safetensors README. Fields of a tensor that it does not name are passed
+/// over, as the reference reader does; names that stand twice are refused, where that reader takes the last.
+inline SafetensorsContent read_safetensors_header(std::span<const std::byte> file, const std::string& path) {
+  return read_safetensors_header(safetensors_header(file, path), file, path);
 }
 
 }  // namespace eso

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -16,6 +18,7 @@
 
 #include "eso/error.hpp"
 #include "eso/model/safetensors.hpp"
+#include "eso/model/tensor_values.hpp"
 #include "eso/text/json_file.hpp"
 
 namespace eso {
@@ -78,6 +81,34 @@ class WeightFiles {
     const auto found = places_.find(tensor.name);
     require(found != places_.end(), tensor.name, "is not a tensor of these files");
     return files_[found->second].writable(tensor);
+  }
+
+  /// Reads bytes of a tensor of these files past the mappings, see `Safetensors::read`.
+  void read(const TensorView& tensor, std::size_t first, std::span<std::byte> to) const {
+    for (const Safetensors& file : files_) {
+      if (file.holds(tensor)) return file.read(tensor, first, to);
+    }
+    throw input_error(tensor.name, "is not a tensor of these files");
+  }
+
+  /// The values of a tensor of these files, converted as `eso::read_values` does, read past the mappings.
+  template <std::floating_point Scalar>
+  void read_values(const TensorView& tensor, Scalar* out) const {
+    const auto count = static_cast<std::size_t>(value_count(tensor));
+    if (tensor.type == data_type_of<Scalar>)
+      return read(tensor, 0, std::as_writable_bytes(std::span(out, count)));
+    const std::size_t size = size_of(tensor.type), most = std::min<std::size_t>(count, std::size_t{1} << 18);
+    std::vector<std::byte> stored(most * size);
+    for (std::size_t done = 0; done < count; done += most) {
+      const std::span<std::byte> some = std::span(stored).first(std::min(most, count - done) * size);
+      read(tensor, done * size, some);
+      eso::read_values({tensor.name, tensor.type, {}, some, nullptr}, out + done);
+    }
+  }
+
+  /// \throws Error (system) naming a file that was written or cut since it was opened.
+  void check_unchanged() const {
+    for (const Safetensors& file : files_) file.check_unchanged();
   }
 
   /// The files, each once.

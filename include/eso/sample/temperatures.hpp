@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -20,8 +21,8 @@ namespace eso {
 ///
 /// Sample j of a prompt uses the random stream (seed, step, the prompt's example, j) and its t-th token the
 /// number t of it, so it does not depend on the other prompts, samples or their order. All live rows advance
-/// in one product a token; a row that ends leaves. A response ends with the end of sequence, after
-/// `max_tokens`, or where the context is full.
+/// in one product a token, up to `most_rows` of them; a row that ends leaves. A response ends with the end of
+/// sequence, after `max_tokens`, or where the context is full.
 ///
 /// Source: section 3.2 of the ESO paper (four temperatures 0.5, 1, 1.5, 2, one sample each).
 struct Temperatures {
@@ -29,7 +30,8 @@ struct Temperatures {
   Index max_tokens = 128;                         ///< of a response, its end of sequence included
   Index top_k = 0;                                ///< 0: off
   double top_p = 1;                               ///< 1: off
-  bool greedy = false;  ///< also the greedy response of each prompt, as `Kind::greedy`: the baseline of DRL
+  bool greedy = false;    ///< also the greedy response of each prompt, as `Kind::greedy`: the baseline of DRL
+  Index most_rows = 512;  ///< through the model at once: more responses are drawn in parts, to bound memory
   std::function<void()> between = {};  ///< called before each token, if given: may throw to abandon the work
   Threads* threads = nullptr;  ///< share the draws of a token; the result does not depend on their number
 
@@ -42,9 +44,36 @@ struct Temperatures {
 
   template <Generator G>
   std::vector<Response> operator()(G& generator, std::span<const Prompt> prompts, StepSeed seed) const {
+    std::vector<Response> responses;
+    in_parts(generator, prompts, seed, [&](std::vector<Response>&& part) {
+      std::move(part.begin(), part.end(), std::back_inserter(responses));
+    });
+    return responses;
+  }
+
+  /// The same responses in the same order, given to `take(std::vector<Response>&&)` part by part as they are
+  /// drawn.
+  template <Generator G, class Take>
+  void in_parts(G& generator, std::span<const Prompt> prompts, StepSeed seed, const Take& take) const {
     check_settings();
-    std::vector<Response> responses = blank_responses(prompts);
-    if (responses.empty()) return responses;
+    const std::size_t each = values.size() + (greedy ? 1 : 0), most = static_cast<std::size_t>(most_rows);
+    if (each == 0) return;
+    const std::size_t together = std::max<std::size_t>(1, most / each);
+    for (std::size_t p = 0; p < prompts.size(); p += together) {
+      const std::size_t count = std::min(together, prompts.size() - p);
+      for (std::size_t first = 0; first < each; first += most) {
+        std::vector<Response> part = blank_responses(count, first, std::min(each, first + most));
+        draw(generator, prompts.subspan(p, count), seed, part);
+        for (Response& response : part) response.prompt += static_cast<Index>(p);
+        take(std::move(part));
+      }
+    }
+  }
+
+ private:
+  template <Generator G>
+  void draw(G& generator, std::span<const Prompt> prompts, StepSeed seed,
+            std::vector<Response>& responses) const {
     auto decoding = generator.decode(prompts);
     using Scalar = std::remove_cvref_t<decltype(*decoding.logits().data())>;
     std::vector<std::size_t> live;  // which response a live row is to become
@@ -90,14 +119,13 @@ struct Temperatures {
         next.push_back(response.tokens.back());
       }
       live.swap(still);
-      if (live.empty()) return responses;
+      if (live.empty()) return;
       decoding.advance(parents, next);
       rows.resize(live.size());
       for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<Index>(i);
     }
   }
 
- private:
   /// One for each thread: they have room of their own.
   template <class Scalar>
   std::vector<Distribution<Scalar>> distributions_for() const {
@@ -125,27 +153,26 @@ struct Temperatures {
       require(temperature >= 0 && temperature < std::numeric_limits<double>::infinity(), "Temperatures",
               "a temperature must be finite and at least 0");
     }
+    require(most_rows >= 1, "Temperatures", "most_rows must be at least 1");
     require(max_tokens >= 1, "Temperatures", "max_tokens must be at least 1");
     require(top_k >= 0, "Temperatures", "top_k must be at least 0");
     require(top_p > 0 && top_p <= 1, "Temperatures", "top_p must lie in (0, 1]");
   }
 
-  std::vector<Response> blank_responses(std::span<const Prompt> prompts) const {
+  /// Those from `first` to before `end` of each of `count` prompts, the greedy one behind the others.
+  std::vector<Response> blank_responses(std::size_t count, std::size_t first, std::size_t end) const {
     std::vector<Response> responses;
-    for (std::size_t p = 0; p < prompts.size(); ++p) {
-      for (std::size_t j = 0; j < values.size(); ++j) {
-        Response response;
+    for (std::size_t p = 0; p < count; ++p) {
+      for (std::size_t j = first; j < end; ++j) {
+        Response& response = responses.emplace_back();
         response.prompt = static_cast<Index>(p);
-        response.sample = static_cast<Index>(j);
-        response.temperature = values[j];
-        responses.push_back(response);
-      }
-      if (greedy) {
-        Response response;
-        response.prompt = static_cast<Index>(p);
-        response.kind = Kind::greedy;
-        response.temperature = 0;
-        responses.push_back(response);
+        if (j < values.size()) {
+          response.sample = static_cast<Index>(j);
+          response.temperature = values[j];
+        } else {
+          response.kind = Kind::greedy;
+          response.temperature = 0;
+        }
       }
     }
     return responses;

@@ -60,7 +60,7 @@ inline std::string read_file(const std::filesystem::path& path,
     throw input_error(path.string(), "cannot be opened: " + std::generic_category().message(errno));
   }
   std::string bytes;
-  char chunk[65536];
+  char chunk[8192];  // stacks of 64 KiB exist
   while (file.read(chunk, sizeof chunk) || file.gcount() > 0) {
     bytes.append(chunk, static_cast<std::size_t>(file.gcount()));
     if (bytes.size() > limit) throw input_error(path.string(), fmt::format("is larger than {} bytes", limit));

@@ -26,6 +26,7 @@
 #include "eso/model/mapped_file.hpp"
 #include "eso/model/safetensors.hpp"
 #include "eso/model/safetensors_writer.hpp"
+#include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 
 namespace eso {
@@ -82,9 +83,10 @@ inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   if (text.substr(0, prefix) != fmt::format("{{\"crc32\":\"{:08x}\",", digest.crc32)) {
     throw input_error(where, "the checksum of the manifest is wrong");
   }
+  // What a hostile file nests deeply would exhaust the stack where it is copied or printed.
+  if (first_nested_beyond(64, text)) throw input_error(where, "is nested too deep");
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) throw input_error(where, "is not valid JSON");
-  // Neither copied nor printed: what a hostile file nests deeply would exhaust the stack.
   const auto version = json.find("version");
   if (version == json.end() || *version != 1) {
     const bool number = version != json.end() && version->is_number();

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -30,24 +31,28 @@ inline at::ScalarType held_type(const DecoderOptions& options) {
   return trained ? master_type(options.precision) : compute_type(options.precision);
 }
 
-/// Loads a folder as `eso::load_model` does, from the mapped files straight to the device, with eso's own
-/// reader: nothing is ever unpickled.
+/// Loads a folder as `eso::load_model` does, copied to the device, with eso's own reader: nothing is ever
+/// unpickled.
 ///
 /// \throws Error (input) naming the file and the tensor for a missing one, a wrong shape, a value that is not
-/// finite.
+/// finite; (system) for a file that cannot be read, or was changed meanwhile.
 inline LoadedModel load_model(const std::filesystem::path& folder, const DecoderOptions& options) {
   ModelFiles opened = open_model_files(folder);
   std::vector<DeviceArray> taken;
   for (const FileArray& array : opened.arrays) {
     std::vector<at::Tensor> pieces;
     for (const TensorView& view : array.tensors) {
-      pieces.push_back(tensor_of(view, held_type(options), options.device));
+      const std::vector<std::int64_t> shape(view.shape.begin(), view.shape.end());
+      const at::Tensor stored = at::empty(shape, at::TensorOptions(scalar_type(view.type)));
+      opened.files->read(view, 0, {static_cast<std::byte*>(stored.data_ptr()), stored.nbytes()});
+      pieces.push_back(stored.to(at::TensorOptions(held_type(options)).device(options.device)));
       if (at::isfinite(pieces.back()).all().item<bool>()) continue;
       throw input_error(folder.string(),
                         fmt::format("the tensor {} has a value that is not finite", view.name));
     }
     taken.push_back({array.spec, array.names, pieces.size() == 1 ? pieces.front() : at::cat(pieces)});
   }
+  opened.files->check_unchanged();
   return {Decoder(opened.settings.architecture, std::move(taken), options), std::move(opened.settings.config),
           std::move(opened.ignored)};
 }

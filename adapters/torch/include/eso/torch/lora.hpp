@@ -21,7 +21,7 @@ namespace eso::torch {
 ///
 /// Source: Hu et al. 2022, arXiv 2106.09685, section 4.1; the uniform start is PEFT's, the paper's is normal.
 struct Lora {
-  Index rank = 0;  ///< 0: no adapters, everything is trained
+  Index rank = 0;  ///< 0: no adapters, everything is trained; at most the smaller side of what is adapted
   double alpha = 16;
   /// Modules as PEFT's `target_modules` has them, `all-linear` for all; empty: the attention's inputs.
   std::vector<std::string> targets = {};
@@ -116,6 +116,14 @@ inline std::vector<LoraModule> adapted_modules(const Architecture& a, const Lora
   for (const LoraModule& module : modules) {
     if (std::any_of(targets.begin(), targets.end(), [&](const auto& t) { return is_target(t, module); }))
       adapted.push_back(module);
+  }
+  for (const LoraModule& module : adapted) {
+    const Index inputs = module.product == Product::outer ? a.inner : a.width;
+    const Index most = std::min(inputs, module.outputs);  // no product of two matrices has a higher rank
+    if (lora.rank > most) {
+      throw input_error("lora-rank", fmt::format("exceeds the smaller side of {}", module.path),
+                        fmt::format("{}", lora.rank), fmt::format("at most {}", most));
+    }
   }
   return adapted;
 }

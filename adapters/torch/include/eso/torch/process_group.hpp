@@ -4,9 +4,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <unistd.h>
 
@@ -22,7 +20,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,6 +27,7 @@
 #include <vector>
 
 #include "eso/error.hpp"
+#include "eso/torch/meeting.hpp"
 #include "eso/torch/nccl.hpp"
 
 namespace eso::torch {
@@ -44,13 +42,8 @@ namespace eso::torch {
 class ProcessGroup {
  public:
   /// What a launcher says through the environment: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun
-  /// sets them.
-  struct Place {
-    int rank = 0, size = 1;
-    std::string address = "127.0.0.1";
-    int port = 29500;
-    std::chrono::milliseconds patience{60'000};  ///< how long the others are waited for in the beginning
-  };
+  /// sets them. Where MASTER_ADDR is this machine alone, nothing listens for others.
+  using Place = ProcessPlace;
 
   static constexpr std::chrono::milliseconds beat{500}, silence{10'000};
 
@@ -72,25 +65,16 @@ class ProcessGroup {
 
   /// Meets the others. \throws Error (system) if they do not come within `Place::patience`.
   ProcessGroup(const Place& place, std::function<void(int)> on_lost)
-      : place_(place), on_lost_(std::move(on_lost)), seen_(static_cast<std::size_t>(place.size)) {
+      : place_(place), on_lost_(std::move(on_lost)) {
     try {
-      store_ = open_store(true);
-      beats_ = open_store(false);
-      tell();
-      for (int r = 0; r < place.size; ++r) await(r);
-      auto options = ::c10d::ProcessGroupGloo::Options::create();
-      options->timeout = std::chrono::hours(24);  // a slow process is no dead one: the beats tell them apart
-      const bool here = place.address == "127.0.0.1" || place.address == "localhost";
-      options->devices.push_back(here ? ::c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
-                                      : ::c10d::ProcessGroupGloo::createDefaultDevice());
-      group_ = c10::make_intrusive<::c10d::ProcessGroupGloo>(store_, place.rank, place.size, options);
-      barrier();
+      meeting_ = Meeting::of(place, silence);
     } catch (const std::exception& error) {
       const std::string text = error.what();
       throw Error(Fault::system, fmt::format("rank {} of {}", place.rank, place.size),
                   "could not meet the others at " + fmt::format("{}:{}, ", place.address, place.port) +
                       text.substr(0, text.find('\n')));
     }
+    talker_ = std::thread([meeting = meeting_] { meeting->talk(beat); });
     watcher_ = std::thread([this] { watch(); });
   }
 
@@ -144,7 +128,7 @@ class ProcessGroup {
   /// Replaces a contiguous tensor by the sum of those of all processes.
   void sum(const at::Tensor& tensor) const {
     if (nccl_ && tensor.is_cuda()) return nccl_->sum(tensor);
-    through_host(tensor, [&](std::vector<at::Tensor>& host) { return group_->allreduce(host); });
+    through_host(tensor, [&](std::vector<at::Tensor>& host) { return meeting_->group().allreduce(host); });
   }
 
   /// Gives all processes the contiguous tensor that `from` has.
@@ -152,12 +136,13 @@ class ProcessGroup {
     if (nccl_ && tensor.is_cuda()) return nccl_->broadcast(tensor, from);
     ::c10d::BroadcastOptions options;
     options.rootRank = from;
-    through_host(tensor, [&](std::vector<at::Tensor>& host) { return group_->broadcast(host, options); });
+    through_host(tensor,
+                 [&](std::vector<at::Tensor>& host) { return meeting_->group().broadcast(host, options); });
   }
 
   /// Returns when all processes have called it.
   void barrier() const {
-    wait([&] { return group_->barrier(); });
+    wait([&] { return meeting_->group().barrier(); });
   }
 
   /// All call it after their last exchange: from here on nobody is missed, for a process may end before
@@ -170,12 +155,11 @@ class ProcessGroup {
 
  private:
   void stop_watching() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    wake_.notify_all();
+    const bool silent = meeting_->end(silence);
     if (watcher_.joinable()) watcher_.join();
+    if (!talker_.joinable()) return;
+    if (silent) return talker_.join();
+    talker_.detach();  // in a call that hangs as long as rank 0 is stopped
   }
 
   static int number(const char* name, int least, int most) {
@@ -188,26 +172,11 @@ class ProcessGroup {
     throw input_error(name, "is out of range", text, fmt::format("{} to {}", least, most));
   }
 
-  /// A connection of its own to the store, which the launcher holds, or rank 0.
-  c10::intrusive_ptr<::c10d::Store> open_store(bool may_serve) const {
-    const char* const agent = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
-    const char* const attempt = std::getenv("TORCHELASTIC_RESTART_COUNT");
-    ::c10d::TCPStoreOptions options;
-    options.port = static_cast<std::uint16_t>(place_.port);
-    options.isServer =
-        may_serve && place_.rank == 0 && !(agent != nullptr && std::string_view(agent) == "True");
-    options.waitWorkers = false;
-    options.timeout = place_.patience;
-    return c10::make_intrusive<::c10d::PrefixStore>(
-        fmt::format("eso/{}", attempt ? attempt : "0"),
-        c10::make_intrusive<::c10d::TCPStore>(place_.address, options));
-  }
-
   std::vector<at::Tensor> gather(const at::Tensor& own) const {
     std::vector<std::vector<at::Tensor>> out(1);
     for (int r = 0; r < size(); ++r) out[0].push_back(at::empty_like(own));
     std::vector<at::Tensor> in{own};
-    wait([&] { return group_->allgather(out, in); });
+    wait([&] { return meeting_->group().allgather(out, in); });
     return out[0];
   }
 
@@ -243,75 +212,29 @@ class ProcessGroup {
     }
   }
 
-  /// What is known of another process.
-  struct Seen {
-    std::string count;
-    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
-  };
-
-  static std::string key(int rank) { return fmt::format("beat/{}", rank); }
-
-  /// Gloo would wait for a process that never comes as long as for a slow one.
-  void await(int rank) const {
-    try {
-      beats_->wait({key(rank)}, place_.patience);
-    } catch (const std::exception&) {
-      throw std::runtime_error(fmt::format("rank {} did not come within {} s", rank,
-                                           static_cast<double>(place_.patience.count()) / 1000));
-    }
-  }
-
-  void tell() {
-    const std::string text = std::to_string(++count_);
-    beats_->set(key(rank()), std::vector<std::uint8_t>(text.begin(), text.end()));
-  }
-
   void watch() {
-    std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, beat, [&] { return ended_; })) {
-      lock.unlock();
-      const int lost = missed();
-      lock.lock();
-      if (lost < 0 || ended_) continue;
-      lost_ = lost;
-      lock.unlock();
+    while (meeting_->tick(beat)) {
+      const int lost = meeting_->missed(hurried_ ? 4 : silence / beat);
+      if (lost < 0) continue;
+      {
+        const std::lock_guard lock(mutex_);
+        lost_ = lost;
+      }
       wake_.notify_all();
       if (on_lost_ && !hurried_) on_lost_(lost);
       return;
     }
   }
 
-  /// A process of which nothing was heard for too long, or -1.
-  int missed() {
-    const auto now = std::chrono::steady_clock::now();
-    try {
-      tell();
-      for (int r = 0; r < size(); ++r) {
-        Seen& seen = seen_[static_cast<std::size_t>(r)];
-        const std::vector<std::uint8_t> value = beats_->get(key(r));
-        std::string count(value.begin(), value.end());
-        if (count != seen.count) seen = {std::move(count), now};
-        if (r != rank() && now - seen.since > (hurried_ ? 4 * beat : silence)) return r;
-      }
-    } catch (const std::exception&) {
-      return 0;  // the store is gone, which rank 0 or the launcher held
-    }
-    return -1;
-  }
-
   Place place_;
   std::function<void(int)> on_lost_;
-  c10::intrusive_ptr<::c10d::Store> store_, beats_;
-  c10::intrusive_ptr<::c10d::ProcessGroupGloo> group_;
+  std::shared_ptr<Meeting> meeting_;
   std::unique_ptr<Nccl> nccl_;  ///< of tensors on GPUs
-  std::int64_t count_ = 0;
-  std::vector<Seen> seen_;
   mutable std::mutex mutex_;
   mutable std::condition_variable wake_;
   mutable std::atomic<bool> hurried_ = false;  ///< who waits has seen a connection break
-  bool ended_ = false;
   int lost_ = -1;
-  std::thread watcher_;
+  std::thread talker_, watcher_;
 };
 
 }  // namespace eso::torch
