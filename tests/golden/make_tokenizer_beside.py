@@ -21,6 +21,7 @@ from transformers import AutoTokenizer  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 TOKENS = ["a", "b", "c", "Ġ", "bc", "ab", "Ġa", "<|endoftext|>", "<|padding|>", "Ã", "©", "e", "Ċ", "abc"]
 VOCABULARY = {token: i for i, token in enumerate(TOKENS)}
+MERGES = [["b", "c"], ["a", "b"], ["Ġ", "a"]]
 FREE = ["<p>", "<q>", "</s>", "aé"]
 PIECES = ["a", "b", "c", "abc", "bc", "ab", " ", "  ", "\n", " a", "e\u0301", "é", "e", "aé", "ae\u0301"] + FREE + ["<|endoftext|>", "<|padding|>"]
 NAMES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
@@ -39,7 +40,7 @@ def tokenizer_json(generator):
     byte_level = {"type": "ByteLevel", "add_prefix_space": generator.random() < 0.5, "trim_offsets": True, "use_regex": generator.random() < 0.7}
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
              "byte_fallback": False, "ignore_merges": generator.random() < 0.4, "vocab": VOCABULARY,
-             "merges": [["b", "c"], ["a", "b"], ["Ġ", "a"]]}
+             "merges": MERGES}
     return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": generator.choice([None, {"type": "NFC"}]),
             "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level, "model": model}
 
@@ -107,6 +108,13 @@ def declared(files):
     yield from files.get("added_tokens.json", {}).items()
 
 
+def several_names(files):
+    """Whether several tokens without an id may be declared by names of their own."""
+    config, special = files.get("tokenizer_config.json", {}), files.get("special_tokens_map.json", {})
+    further = config.get("extra_special_tokens", [])
+    return len({"image_token"} & (set(config) | set(special))) + isinstance(further, dict) > 1
+
+
 def answer(files, texts):
     with tempfile.TemporaryDirectory() as folder:
         for name, value in files.items():
@@ -114,18 +122,20 @@ def answer(files, texts):
         tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = {str(t): i for i, t in tokenizer.added_tokens_decoder.items()}
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    for key in ("vocab", "merges"):  # they stand once, for all
+        del files["tokenizer.json"]["model"][key]
     return {"files": files, "ids": encoded, "size": len(tokenizer),
             "without_special": [tokenizer.decode(one, skip_special_tokens=True) for one in encoded],
-            "ids_differ": any(ids.get(content) != i for content, i in declared(files))}
+            "may_be_refused": any(ids.get(content) != i for content, i in declared(files)) or several_names(files)}
 
 
 def main():
     generator = random.Random(15)
     texts = ["".join(generator.choice(PIECES) for _ in range(generator.randrange(1, 9))) for _ in range(16)]
     texts += ["a <p> b <q> c </s> a", "ab<|endoftext|>ab <|padding|> abc"]
-    settings = [setting(generator) for _ in range(160)]
+    settings = [setting(generator) for _ in range(140)]
     text = ",\n".join(json.dumps(answer(files, texts), separators=(",", ":")) for files in settings)
-    (HERE / "tokenizer_beside.json").write_text(f'{{"texts":{json.dumps(texts)},\n"settings":[\n{text}\n]}}\n', encoding="utf-8")
+    (HERE / "tokenizer_beside.json").write_text(f'{{"texts":{json.dumps(texts)},\n"vocab":{json.dumps(VOCABULARY)},\n"merges":{json.dumps(MERGES)},\n"settings":[\n{text}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the white space behind it along
   bool normalized = false;   ///< looked for in the normalised text, in normalised form
   bool special = false;      ///< may be left out when decoding
-
-  bool operator==(const AddedToken&) const = default;
 };
 
 /// Cuts text at added tokens: leftmost first, the longest among those that begin there, never overlapping.

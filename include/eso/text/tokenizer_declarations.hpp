@@ -11,7 +11,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -136,13 +135,14 @@ class TokenizerDeclarations {
     if (self.class_ == TokenizerClass::any) {
       for (const Listed& one : listed) source.add_token(one.token, one.id, self.path("tokenizer.json"));
     }
-    self.add_tokens(listed);
+    self.add_tokens();
   }
 
  private:
   struct Declaration {
     AddedToken token;
     std::string path;
+    bool spelled = true;  ///< as a string, not as an object
     bool of_class = false;
   };
 
@@ -168,18 +168,21 @@ class TokenizerDeclarations {
     if (config_json) config.emplace(*config_json, folder_ / "tokenizer_config.json");
     class_ = tokenizer_class(folder_, config);
     set_class(config && config->boolean_or("add_prefix_space", false));
-    if (config) {
-      check_tokenizer_config(*config);
-      read_named(*config, false);
-      read_further(*config);
-      if (const auto decoder = config->find("added_tokens_decoder")) {
-        for (auto& [id, token] : decoder_tokens(*decoder)) put(id, std::move(token), decoder->path());
-        return;
+    if (config) read_config(*config);
+    const auto decoder = config ? config->find("added_tokens_decoder") : std::nullopt;
+    std::optional<JsonNode> further = config;
+    if (decoder) {
+      for (auto& [id, token] : decoder_tokens(*decoder)) put(id, std::move(token), decoder->path());
+    } else {
+      if (special) {
+        const JsonNode map(*special, folder_ / "special_tokens_map.json");
+        read_special(map);
+        if (map.value().contains("additional_special_tokens")) further = map;
       }
+      if (added) read_added(JsonNode(*added, folder_ / "added_tokens.json"));
+      for (const Listed& one : listed) put(one.id, one.token, path("tokenizer.json"));
     }
-    if (special) read_special(JsonNode(*special, folder_ / "special_tokens_map.json"));
-    if (added) read_added(JsonNode(*added, folder_ / "added_tokens.json"));
-    for (const Listed& one : listed) put(one.id, one.token, path("tokenizer.json"));
+    if (further && !has_further_) read_further(*further, "additional_special_tokens", true);
   }
 
   /// What the class settles without asking tokenizer.json.
@@ -195,7 +198,7 @@ class TokenizerDeclarations {
   }
 
   void set_usual(const char* name, const char* content) {
-    named_[name] = {{.content = content, .special = true}, path("tokenizer.json"), true};
+    named_[name] = {{.content = content, .special = true}, path("tokenizer.json"), true, true};
   }
 
   void put(TokenId id, AddedToken token, const std::string& path) { by_id_[id] = {std::move(token), path}; }
@@ -203,14 +206,24 @@ class TokenizerDeclarations {
   /// The members called `..._token`, of which null takes back what was there.
   void read_named(const JsonNode& root, bool special) {
     for (const auto& [name, value] : root.value().items()) {
-      if (!name.ends_with("_token")) continue;
+      if (!name.ends_with("_token") || (special && keeps_name(name))) continue;
       if (value.is_null()) named_.erase(name);
       if (value.is_string() || value.is_object()) {
-        named_[name] = {declared_token(root.at(name), special), root.path()};
+        named_[name] = {declared_token(root.at(name), special), root.path(), value.is_string()};
       } else if (!value.is_null() && !value.is_boolean()) {
         throw root.at(name).wrong("a token");
       }
     }
+  }
+
+  static bool is_usual(const std::string& name) {
+    return std::find(usual_names.begin(), usual_names.end(), name) != usual_names.end();
+  }
+
+  /// Whether special_tokens_map.json does not change what a name of tokenizer_config.json stands for.
+  bool keeps_name(const std::string& name) const {
+    const auto found = named_.find(name);
+    return found != named_.end() && found->second.spelled && !is_usual(name);
   }
 
   /// A list of tokens, or an object of tokens with names.
@@ -219,25 +232,25 @@ class TokenizerDeclarations {
     if (!node) return;
     if (node->value().is_object()) {
       node->each_member([&](const std::string& key, const JsonNode& element) {
-        named_[key] = {declared_token(element, special), root.path()};
+        named_[key] = {declared_token(element, special), root.path(), element.value().is_string()};
       });
     } else {
       node->each_element([&](const JsonNode& element) {
-        further_.push_back({declared_token(element, special), root.path()});
+        further_.push_back({declared_token(element, special), root.path(), element.value().is_string()});
       });
     }
   }
 
   /// `additional_special_tokens` is the older name, which counts where the newer one says nothing.
-  void read_further(const JsonNode& config) {
+  void read_config(const JsonNode& config) {
+    check_tokenizer_config(config);
+    read_named(config, false);
     const auto further = config.find("extra_special_tokens");
-    if (further && !further->value().empty()) read_further(config, "extra_special_tokens", false);
-    if (!further || further->value().empty() || further->value().is_object()) {
-      read_further(config, "additional_special_tokens", false);
-    }
-    has_further_ =
-        (config.value().contains("extra_special_tokens") && !(further && further->value().is_object())) ||
-        config.value().contains("additional_special_tokens");
+    const bool counts = further && !further->value().empty();
+    read_further(config, counts ? "extra_special_tokens" : "additional_special_tokens", false);
+    const bool names = further && further->value().is_object();
+    has_further_ = !names && (config.value().contains("extra_special_tokens") ||
+                              config.value().contains("additional_special_tokens"));
   }
 
   void read_special(const JsonNode& special) {
@@ -245,11 +258,14 @@ class TokenizerDeclarations {
     read_further(special, "extra_special_tokens", true);
     const auto further = special.find("extra_special_tokens");
     has_further_ |= further && further->value().is_array();
-    if (!has_further_) read_further(special, "additional_special_tokens", true);
   }
 
   void read_added(const JsonNode& added) {
-    std::unordered_set<std::string_view> known = named_contents();
+    std::unordered_set<std::string_view> known;
+    for (const char* name : usual_names) {
+      if (const auto found = named_.find(name); found != named_.end())
+        known.insert(found->second.token.content);
+    }
     for (const Declaration& declaration : further_) known.insert(declaration.token.content);
     for (auto& [id, content] : encoder_tokens(added)) {
       const bool special = known.contains(content);
@@ -257,39 +273,24 @@ class TokenizerDeclarations {
     }
   }
 
-  std::unordered_set<std::string_view> named_contents() const {
-    std::unordered_set<std::string_view> contents;
-    for (const auto& [name, declaration] : named_) contents.insert(declaration.token.content);
-    return contents;
-  }
-
-  void add_tokens(const std::vector<Listed>& listed) {
-    special_ = named_contents();
-    std::unordered_map<std::string_view, const AddedToken*> there;
-    if (class_ == TokenizerClass::any) {
-      for (const Listed& one : listed) there[one.token.content] = &one.token;
-    }
-    for (auto& [id, declaration] : by_id_) {
-      const auto same = there.find(declaration.token.content);
-      if (same != there.end() && *same->second == declaration.token) continue;
-      add(declaration, id);
-    }
+  void add_tokens() {
+    for (const auto& [name, declaration] : named_) special_.insert(declaration.token.content);
+    for (const auto& [id, declaration] : by_id_) add(declaration, id);
+    for (const auto& [content, id] : source_.added_ids) with_id_.insert(content);
     for (const char* name : usual_names) {
-      if (const auto found = named_.find(name); found != named_.end()) add_named(found->second);
+      if (const auto found = named_.find(name); found != named_.end()) add_new(found->second);
     }
     add_other_names();
-    for (Declaration& declaration : further_) {
-      if (!source_.added_ids.contains(declaration.token.content)) add(declaration, std::nullopt);
-    }
+    for (const Declaration& declaration : further_) add_new(declaration);
   }
 
   /// The tokens of further names, of which one alone may lack an id: JSON objects have no order here.
   void add_other_names() {
     std::string_view first;
     for (auto& [name, declaration] : named_) {
-      if (std::find(usual_names.begin(), usual_names.end(), name) != usual_names.end()) continue;
+      if (is_usual(name)) continue;
       const std::size_t before = source_.added_ids.size();
-      add_named(declaration);
+      add_new(declaration);
       if (source_.ids.contains(declaration.token.content) || source_.added_ids.size() == before) continue;
       if (!first.empty()) {
         throw input_error(declaration.path, fmt::format("no id for the tokens of \"{}\" and", first),
@@ -299,10 +300,16 @@ class TokenizerDeclarations {
     }
   }
 
-  void add_named(Declaration& declaration) {
+  /// Adds a token that no file gives an id. The flags of the last declaration count that differs from all
+  /// before.
+  void add_new(const Declaration& declaration) {
     const std::string& content = declaration.token.content;
     if (declaration.of_class && !source_.ids.contains(content)) return;
-    if (!source_.added_ids.contains(content)) add(declaration, std::nullopt);
+    const AddedToken& token = declaration.token;
+    const std::string flags{declaration.spelled, token.single_word, token.lstrip,
+                            token.rstrip,        token.normalized,  token.special};
+    if (with_id_.contains(content) || !added_.insert(flags + content).second) return;
+    add(declaration, std::nullopt);
   }
 
   void add(const Declaration& declaration, std::optional<TokenId> id) {
@@ -319,6 +326,8 @@ class TokenizerDeclarations {
   std::vector<Declaration> further_;
   std::map<TokenId, Declaration> by_id_;
   std::unordered_set<std::string_view> special_;  // the contents of `named_`
+  std::unordered_set<std::string> with_id_;       // the contents that have an id in a file
+  std::unordered_set<std::string> added_;         // flags and contents of the further ones added
   bool has_further_ = false;
 };
 
