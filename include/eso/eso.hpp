@@ -39,6 +39,7 @@
 #include "eso/text/nfc.hpp"
 #include "eso/text/nfc_tables.hpp"
 #include "eso/text/strip.hpp"
+#include "eso/text/tokenizer_declarations.hpp"
 #include "eso/text/tokenizer_json.hpp"
 #include "eso/text/tokenizer_source.hpp"
 #include "eso/text/unicode.hpp"

@@ -95,6 +95,20 @@ TEST_CASE("tokenise appends the end of the sequence only where it fits", "[data]
   CHECK(one("ab", "x", std::nullopt).examples[0].target == Tokens{'x'});
 }
 
+TEST_CASE("tokenise appends no second end to a response that ends with one", "[data]") {
+  const std::string end(1, '\0');
+  CHECK(one("ab", "x" + end).examples[0].target == Tokens{'x', 0});
+  CHECK(one("ab", end).examples[0].target == Tokens{0});
+  CHECK(one("ab", end + "x").examples[0].target == Tokens{0, 'x', 0});
+  CHECK(one("ab", "xy" + end + "z").examples[0].target == Tokens{'x', 'y', 0});  // cut
+  CHECK(one("ab", "x" + end, std::nullopt).examples[0].target == Tokens{'x', 0});
+  const std::vector<eso::TextExample> texts{
+      {.prompt = "ab", .response = "x" + end, .pair = true, .rejected = "y" + end}};
+  const auto pair = eso::tokenise(texts, Bytes{}, 0, 4, 3, 6);
+  CHECK(pair.examples.at(0).target == Tokens{'x', 0});
+  CHECK(pair.examples.at(0).rejected == Tokens{'y', 0});
+}
+
 TEST_CASE("the reference is the decoded cut target, without special tokens, stripped", "[data]") {
   CHECK(one("ab", " x").examples[0].reference == "x");
   CHECK(one("ab", " x yz").examples[0].reference == "x");  // cut to " x "

@@ -72,6 +72,9 @@ TEST_CASE("eso score appends the end of sequence to text, and to nothing else") 
   const auto empty = program(call("plain"), "{\"prompt\":\"!\",\"response\":\"\"}\n").lines();
   REQUIRE(empty.size() == 1);
   CHECK(empty[0]["response_ids"] == nlohmann::json{7});
+  const auto ended = program(call("plain"), "{\"prompt\":\"!\",\"response\":\"th<|endoftext|>\"}\n").lines();
+  REQUIRE(ended.size() == 1);
+  CHECK(ended[0]["response_ids"] == nlohmann::json{97, 7});
 }
 
 TEST_CASE("eso score takes ids before text, and an added token in text") {

@@ -162,6 +162,33 @@ TEST_CASE("the leftmost added token is found, and the longest of those", "[token
   CHECK(tokenizer.encode("abbca") == Tokens{5, 9});
 }
 
+TEST_CASE("of an added token listed twice the last counts, but special it stays", "[tokenizer][added]") {
+  const auto twice = [](const json& first, const json& second) {
+    return from_json({{"added_tokens", json::array({added(8, "<m>", first), added(8, "<m>", second)})}});
+  };
+  const json none = json::object(), strip = {{"lstrip", true}};
+  CHECK(twice(none, strip).encode("a <m>") == Tokens{0, 8});
+  CHECK(twice(strip, none).encode("a <m>") == Tokens{0, 3, 8});
+  CHECK(twice({{"normalized", true}}, {{"single_word", true}}).encode("a<m>a") == Tokens{0, 0});
+  const auto special = twice({{"special", true}}, strip);
+  CHECK(special.encode("a <m>") == Tokens{0, 8});
+  CHECK(special.decode(Tokens{0, 8}, true) == "a");
+}
+
+TEST_CASE("long added tokens and those that share long parts are found", "[tokenizer][added][hostile]") {
+  const std::string run(100000, 'a');
+  const auto tokenizer = from_json(
+      {{"added_tokens", json::array({added(8, run + "b"), added(9, "c" + run), added(10, "aa"),
+                                     added(11, run.substr(1) + "c"), added(12, "b" + run + "b")})}});
+  CHECK(tokenizer.encode(run + run) == Tokens(100000, 10));
+  CHECK(tokenizer.encode(run + run + "b").size() == 50001);
+  CHECK(tokenizer.encode(run + "b" + run + "b") == Tokens{8, 8});
+  CHECK(tokenizer.encode("b" + run + "ba") == Tokens{12, 0});
+  CHECK(tokenizer.encode("ac" + run + "c") == Tokens{0, 9, 2});
+  CHECK(tokenizer.encode(run + "c").size() == 50001);  // "aa" begins one letter before the long one
+  CHECK(tokenizer.encode(run.substr(1) + "c") == Tokens{11});
+}
+
 TEST_CASE("normalised added tokens are found after the others, in normal form", "[tokenizer][added]") {
   // U+00E9 is found in "e" U+0301 once that is composed; as a raw token only where it stands as it is
   const auto with = [](bool normalized) {

@@ -87,11 +87,12 @@ std::optional<TokenisedPrompt> cut_prompt(const TextExample& text, Tokens tokens
 
 /// Turns texts into ids: prompt and response each on its own, nothing added but `eos` behind the response.
 ///
-/// Responses are cut to `max_response_tokens`, and `eos` follows only where it still fits; without `eos` none
-/// is appended. Of a pair both responses are treated so. Examples with a prompt of more than
-/// `max_prompt_tokens`, and those that exceed `context` with the longer response, are dropped unless
-/// `overflow` says to cut and `cut_prompt` can. `Tokenizer` has `Tokens encode(std::string_view) const` and
-/// `std::string decode(std::span<const TokenId>, bool skip_special) const`.
+/// Responses are cut to `max_response_tokens`, and `eos` follows only where it still fits and does not end
+/// the response already; without `eos` none is appended. Of a pair both responses are treated so. Examples
+/// with a prompt of more than `max_prompt_tokens`, and those that exceed `context` with the longer response,
+/// are dropped unless `overflow` says to cut and `cut_prompt` can. `Tokenizer` has `Tokens
+/// encode(std::string_view) const` and `std::string decode(std::span<const TokenId>, bool skip_special)
+/// const`.
 ///
 /// \throws Error (input) with the example's place if a prompt or a target has no token at all.
 template <class Tokenizer>
@@ -112,7 +113,8 @@ Tokenised tokenise(std::span<const TextExample> texts, const Tokenizer& tokenize
       Tokens tokens = tokenizer.encode(words);
       cut = cut || tokens.size() > room;
       if (tokens.size() > room) tokens.resize(room);
-      if (eos && tokens.size() < room) tokens.push_back(*eos);
+      const bool ended = eos && !tokens.empty() && tokens.back() == *eos;
+      if (eos && !ended && tokens.size() < room) tokens.push_back(*eos);
       if (tokens.empty()) throw refuse("the response is empty");
       return tokens;
     };

@@ -32,32 +32,32 @@ struct AddedToken {
 /// Follows PyPI's tokenizers also where that is not obvious: a match refused for `single_word` still covers
 /// its text; in white space that `rstrip` took, tokens are found again unless `lstrip` leaves nothing of
 /// them.
+///
+/// Source: Aho and Corasick 1975, "Efficient string matching: an aid to bibliographic search". The automaton
+/// is that of the reversed contents and reads the text backwards, since it then knows at each byte the
+/// longest token that begins there.
 class AddedTokenMatcher {
  public:
-  /// Adds a token, which must not be empty; of two with the same content the first one counts.
-  void add(AddedToken token) {
-    std::int32_t* link = &roots_[static_cast<std::uint8_t>(token.content[0])];
-    if (*link == none) *link = new_node(token.content[0]);
-    std::int32_t node = *link;
-    for (const char byte : std::string_view(token.content).substr(1)) node = child_for(node, byte);
-    std::int32_t& place = nodes_[static_cast<std::size_t>(node)].token;
-    if (place != none) return;
-    place = static_cast<std::int32_t>(tokens_.size());
-    tokens_.push_back(std::move(token));
+  AddedTokenMatcher() = default;
+
+  /// Of tokens with the same content, none of which may be empty, the first one counts. O(bytes of contents).
+  explicit AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
+    for (std::size_t i = 0; i < tokens_.size(); ++i) insert(static_cast<std::int32_t>(i));
+    link();
   }
 
   /// Calls `on_text` with each piece of `text` (UTF-8) between tokens, never empty, and `on_token` with the
-  /// id of each token, in order. O(bytes x longest token).
+  /// id of each token, in order. O(bytes), whatever the tokens are.
   template <class OnText, class OnToken>
   void split(std::string_view text, const OnText& on_text, const OnToken& on_token) const {
     std::size_t done = 0;        // text before this byte belongs to what has been passed on
     std::size_t spaces_end = 0;  // of the white space that `rstrip` looked at last
-    for (std::size_t at = 0; at < text.size() && !tokens_.empty();) {
-      const AddedToken* token = longest_at(text, at);
-      if (token == nullptr) {
-        ++at;
-        continue;
-      }
+    std::size_t at = 0;
+    const std::vector<Match> matches = find_all(text);
+    for (auto match = matches.rbegin(); match != matches.rend(); ++match) {
+      if (match->at < at) continue;
+      const AddedToken* token = &tokens_[static_cast<std::size_t>(match->token)];
+      at = match->at;
       std::size_t begin = at;
       std::size_t end = at + token->content.size();
       at = end;
@@ -72,12 +72,19 @@ class AddedTokenMatcher {
   }
 
  private:
-  /// A node of the trie of all contents; its children are a list.
+  /// A node of the trie of all reversed contents; its children are a list.
   struct Node {
     char byte;
-    std::int32_t child = none;    ///< the first one
-    std::int32_t sibling = none;  ///< the next child of the same parent
-    std::int32_t token = none;    ///< whose content ends here
+    std::int32_t child = none;     ///< the first one
+    std::int32_t sibling = none;   ///< the next child of the same parent
+    std::int32_t token = none;     ///< the longest that the bytes up to here end with
+    std::int32_t fallback = none;  ///< the longest other node that they end with; none stands for the root
+  };
+
+  /// The longest token that begins at a byte of the text.
+  struct Match {
+    std::size_t at;
+    std::int32_t token;
   };
 
   static constexpr std::int32_t none = -1;
@@ -110,16 +117,57 @@ class AddedTokenMatcher {
     return end;
   }
 
-  const AddedToken* longest_at(std::string_view text, std::size_t at) const {
-    std::int32_t node = roots_[static_cast<std::uint8_t>(text[at])];
-    std::int32_t best = none;
-    while (node != none) {
-      const Node& here = nodes_[static_cast<std::size_t>(node)];
-      if (here.token != none) best = here.token;
-      if (++at == text.size()) break;
-      node = child_of(node, text[at]);
+  /// All matches, from the end of the text to its beginning.
+  std::vector<Match> find_all(std::string_view text) const {
+    std::vector<Match> matches;
+    if (tokens_.empty()) return matches;
+    std::int32_t node = none;
+    for (std::size_t at = text.size(); at-- > 0;) {
+      node = step(node, text[at]);
+      if (node == none) continue;
+      const std::int32_t token = nodes_[static_cast<std::size_t>(node)].token;
+      if (token != none) matches.push_back({at, token});
     }
-    return best == none ? nullptr : &tokens_[static_cast<std::size_t>(best)];
+    return matches;
+  }
+
+  /// Where `byte` leads from `node`, over its fallbacks.
+  std::int32_t step(std::int32_t node, char byte) const {
+    for (; node != none; node = nodes_[static_cast<std::size_t>(node)].fallback) {
+      if (const std::int32_t child = child_of(node, byte); child != none) return child;
+    }
+    return roots_[static_cast<std::uint8_t>(byte)];
+  }
+
+  void insert(std::int32_t token) {
+    const std::string& content = tokens_[static_cast<std::size_t>(token)].content;
+    std::int32_t* root = &roots_[static_cast<std::uint8_t>(content.back())];
+    if (*root == none) *root = new_node(content.back());
+    std::int32_t node = *root;
+    for (std::size_t i = content.size() - 1; i-- > 0;) node = child_for(node, content[i]);
+    std::int32_t& place = nodes_[static_cast<std::size_t>(node)].token;
+    if (place == none) place = token;
+  }
+
+  /// Finds the fallbacks, those of shorter nodes first.
+  void link() {
+    std::vector<std::int32_t> order;
+    order.reserve(nodes_.size());
+    for (const std::int32_t root : roots_) {
+      if (root != none) order.push_back(root);
+    }
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const Node& parent = nodes_[static_cast<std::size_t>(order[i])];
+      for (std::int32_t child = parent.child; child != none;) {
+        Node& node = nodes_[static_cast<std::size_t>(child)];
+        node.fallback = step(parent.fallback, node.byte);
+        if (node.token == none && node.fallback != none) {
+          node.token = nodes_[static_cast<std::size_t>(node.fallback)].token;
+        }
+        order.push_back(child);
+        child = node.sibling;
+      }
+    }
   }
 
   std::int32_t child_of(std::int32_t node, char byte) const {
@@ -149,7 +197,7 @@ class AddedTokenMatcher {
     return roots;
   }();
 
-  std::array<std::int32_t, 256> roots_ = no_roots;  // by first byte
+  std::array<std::int32_t, 256> roots_ = no_roots;  // by last byte
   std::vector<Node> nodes_;
   std::vector<AddedToken> tokens_;
 };

@@ -155,10 +155,16 @@ class ByteLevelBpe {
       if (!ids_.contains(token)) tokens_.push_back({.id = id, .bytes = token_bytes(token)});
     }
     std::sort(tokens_.begin(), tokens_.end(), [](const Token& a, const Token& b) { return a.id < b.id; });
-    for (AddedToken& token : added) read_added_token(token);
+    std::vector<AddedToken> raw, normalized;
+    for (AddedToken& token : added) {
+      normalize(token);
+      (token.normalized ? normalized : raw).push_back(std::move(token));
+    }
+    raw_tokens_ = AddedTokenMatcher(std::move(raw));
+    normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
   }
 
-  void read_added_token(AddedToken& token) {
+  void normalize(AddedToken& token) {
     Token& entry = tokens_[index_of(token.id)];
     bool unchanged = true;
     if (token.normalized && nfc_) {
@@ -168,7 +174,6 @@ class ByteLevelBpe {
       entry.bytes = token_bytes(token.content);
     }
     entry.special |= token.special && unchanged;  // so does the library: it looks for the content as declared
-    (token.normalized ? normalized_tokens_ : raw_tokens_).add(std::move(token));
   }
 
   void find_whole_words(bool ignore_merges) {

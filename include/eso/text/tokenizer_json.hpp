@@ -11,6 +11,7 @@
 
 #include "eso/error.hpp"
 #include "eso/text/json_file.hpp"
+#include "eso/text/tokenizer_declarations.hpp"
 #include "eso/text/tokenizer_source.hpp"
 
 namespace eso {
@@ -19,7 +20,8 @@ namespace eso {
 ///
 /// Read are `normalizer` (null, NFC or a Sequence of it), `pre_tokenizer` and `decoder` (ByteLevel or a
 /// Sequence of one), `model` (BPE) and `added_tokens`. Nothing is ever cut or added, so `post_processor`,
-/// `truncation` and `padding` are not read. Whatever else would change the ids is refused.
+/// `truncation` and `padding` are not read. Whatever else would change the ids is refused. What the files
+/// beside it say, and the class that they name, counts as `TokenizerDeclarations` describes.
 class TokenizerJson {
  public:
   /// \throws Error (input) that names the file and the key.
@@ -32,9 +34,11 @@ class TokenizerJson {
     read_pre_tokenizer(only_of(root.at("pre_tokenizer"), "pretokenizers"), source);
     read_decoder(only_of(root.at("decoder"), "decoders"));
     read_model(root.at("model"), source);
-    if (const auto tokens = root.find("added_tokens")) {
-      tokens->each_element([&](const JsonNode& node) { read_added_token(node, source); });
+    std::vector<TokenizerDeclarations::Listed> tokens;
+    if (const auto list = root.find("added_tokens")) {
+      list->each_element([&](const JsonNode& node) { read_added_token(node, tokens); });
     }
+    TokenizerDeclarations::apply(path.parent_path(), tokens, source);
     return source;
   }
 
@@ -120,16 +124,11 @@ class TokenizerJson {
     });
   }
 
-  static void read_added_token(const JsonNode& node, TokenizerSource& source) {
-    AddedToken token;
-    token.content = node.at("content").string();
-    token.special = node.boolean_or("special", false);
-    token.normalized = node.boolean_or("normalized", !token.special);
-    token.single_word = node.boolean_or("single_word", false);
-    token.lstrip = node.boolean_or("lstrip", false);
-    token.rstrip = node.boolean_or("rstrip", false);
+  static void read_added_token(const JsonNode& node, std::vector<TokenizerDeclarations::Listed>& tokens) {
+    if (!node.value().is_object()) throw node.wrong("an object");
+    AddedToken token = declared_token(node);
     const TokenId id = node.at("id").id();
-    if (!token.content.empty()) source.add_token(std::move(token), id, node.path());
+    if (!token.content.empty()) tokens.push_back({id, std::move(token)});
   }
 };
 

@@ -89,7 +89,8 @@ struct TokenizerSource {
     add_merge(line.substr(0, space), line.substr(space + 1), where);
   }
 
-  /// Adds an added token with the id that it has in the vocabulary, or else the next one behind it.
+  /// Adds an added token with the id that it has in the vocabulary, or else the next one behind it. Of a
+  /// token that is added twice the last flags count, but once special it stays so.
   ///
   /// Ids that a file declares are checked, not obeyed, since tokenizers and transformers count for
   /// themselves.
@@ -114,7 +115,13 @@ struct TokenizerSource {
                         fmt::format("{}", *declared), fmt::format("{}", token.id));
     }
     behind_added_ = std::max(behind_added_, static_cast<std::size_t>(token.id) + 1);
-    added_tokens.push_back(std::move(token));
+    const auto [place, is_new] = added_places_.emplace(token.id, added_tokens.size());
+    if (is_new) {
+      added_tokens.push_back(std::move(token));
+    } else {
+      token.special |= added_tokens[place->second].special;
+      added_tokens[place->second] = std::move(token);
+    }
   }
 
  private:
@@ -125,7 +132,8 @@ struct TokenizerSource {
     return found->second;
   }
 
-  std::size_t behind_added_ = 0;  // the highest id of an added token + 1
+  std::size_t behind_added_ = 0;                           // the highest id of an added token + 1
+  std::unordered_map<TokenId, std::size_t> added_places_;  // in `added_tokens`
   std::unordered_set<TokenId> taken_;
 };
 

@@ -2,14 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <filesystem>
 #include <initializer_list>
-#include <map>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -17,6 +14,7 @@
 #include "eso/data/lines.hpp"
 #include "eso/error.hpp"
 #include "eso/text/json_file.hpp"
+#include "eso/text/tokenizer_declarations.hpp"
 #include "eso/text/tokenizer_source.hpp"
 
 namespace eso {
@@ -72,8 +70,12 @@ class VocabularyAndMerges {
     const auto added = read_optional(folder / "added_tokens.json");
     if (config) {
       const JsonNode node(*config, folder / "tokenizer_config.json");
+      check_tokenizer_config(node);
+      source_.nfc = tokenizer_class(folder, node) == TokenizerClass::gpt_neox;
       source_.add_prefix_space = node.boolean_or("add_prefix_space", false);
       if (const auto decoder = node.find("added_tokens_decoder")) declare_by_id(*decoder);
+    } else {
+      source_.nfc = tokenizer_class(folder, std::nullopt) == TokenizerClass::gpt_neox;
     }
     const bool has_decoder = !declarations_.empty();
     if (added && !has_decoder) declare_by_token(JsonNode(*added, folder / "added_tokens.json"));
@@ -94,36 +96,21 @@ class VocabularyAndMerges {
 
   /// `added_tokens_decoder`: {"50257": {"content": ...}}
   void declare_by_id(const JsonNode& decoder) {
-    std::map<TokenId, AddedToken> tokens;
-    decoder.each_member([&](const std::string& name, const JsonNode& node) {
-      TokenId id = -1;
-      const char* end = name.data() + name.size();
-      const auto read = std::from_chars(name.data(), end, id);
-      if (read.ec != std::errc() || read.ptr != end || id < 0) {
-        throw input_error(decoder.path(), fmt::format("a key of \"{}\" is no token id", decoder.key()),
-                          in_quotes(name));
-      }
-      tokens.emplace(id, token_of(node));
-    });
-    for (auto& [id, token] : tokens) declare(std::move(token), id, decoder.path());
+    for (auto& [id, token] : decoder_tokens(decoder)) declare(std::move(token), id, decoder.path());
   }
 
   /// added_tokens.json: {"<pad>": 50257}
   void declare_by_token(const JsonNode& added) {
-    std::map<TokenId, AddedToken> tokens;
-    added.each_member([&](const std::string& content, const JsonNode& node) {
-      if (!tokens.emplace(node.id(), AddedToken{.content = content, .normalized = true}).second) {
-        throw input_error(added.path(), fmt::format("two tokens have the id {}", node.id()));
-      }
-    });
-    for (auto& [id, token] : tokens) declare(std::move(token), id, added.path());
+    for (auto& [id, content] : encoder_tokens(added)) {
+      declare({.content = content, .normalized = true}, id, added.path());
+    }
   }
 
   /// Returns whether there was any.
   bool declare_special(const JsonNode& root) {
     bool any = false;
     const auto declare_one = [&](const JsonNode& node) {
-      AddedToken token = token_of(node);
+      AddedToken token = declared_token(node);
       token.special = true;
       any |= declare(std::move(token), std::nullopt, root.path());
     };
@@ -141,22 +128,6 @@ class VocabularyAndMerges {
       }
     }
     return any;
-  }
-
-  /// A token spelled as a string, or as an object with its flags.
-  static AddedToken token_of(const JsonNode& node) {
-    AddedToken token;
-    if (node.value().is_string()) {
-      token.content = node.string();
-      return token;
-    }
-    token.content = node.at("content").string();
-    token.special = node.boolean_or("special", false);
-    token.normalized = node.boolean_or("normalized", !token.special);
-    token.single_word = node.boolean_or("single_word", false);
-    token.lstrip = node.boolean_or("lstrip", false);
-    token.rstrip = node.boolean_or("rstrip", false);
-    return token;
   }
 
   /// The first declaration of a token gives its flags; one as special makes it so. False for an empty one.
