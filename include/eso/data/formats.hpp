@@ -186,12 +186,21 @@ class ExampleReader {
       return input_error(line.where(), fmt::format("field \"{}\" has the wrong type", name), {},
                          "\"instances\": [{\"input\": .., \"output\": ..}]");
     };
-    const nlohmann::json& instances = line.object()["instances"];
-    if (!instances.is_array() || instances.empty() || !instances[0].is_object()) throw refuse("instances");
-    const auto value = instances[0].find(field);
-    if (value == instances[0].end() || value->is_null()) return std::nullopt;
-    if (!value->is_string()) throw refuse(fmt::format("instances[0].{}", field));
-    return value->get<std::string>();
+    JsonFields instances, first;
+    if (!instances.read_array(line.written("instances")) || instances.all().empty() ||
+        first.read(instances.all()[0].value)) {
+      throw refuse("instances");
+    }
+    const JsonFields::Field* const found = first.find(field);
+    if (found == nullptr || found->value == "null") return std::nullopt;
+    if (found->value[0] != '"') throw refuse(fmt::format("instances[0].{}", field));
+    std::optional<std::string> text = unescaped(found->value.substr(1, found->value.size() - 2));
+    if (!text) {
+      throw input_error(
+          line.where(),
+          fmt::format("field \"instances[0].{}\" holds a surrogate without its partner", field));
+    }
+    return text;
   }
 
   static TextExample self_instruct(const JsonLines& line) {
@@ -208,7 +217,7 @@ class ExampleReader {
   /// The one turn of a question, nothing if it has no `turns`.
   static std::optional<std::string> only_turn(const JsonLines& line) {
     if (!line.has("turns")) return std::nullopt;
-    const nlohmann::json& turns = line.object()["turns"];
+    const nlohmann::json turns = line.value("turns");
     if (!turns.is_array() || turns.size() != 1 || !turns[0].is_string()) {
       throw input_error(line.where(), "field \"turns\" does not hold one question", {}, "[\"..\"]");
     }

@@ -22,9 +22,9 @@ using Answers = std::map<std::string, std::string>;
 /// \throws Error (input) with the line's place if it is missing or anything else.
 inline std::string question_id(const JsonLines& line) {
   if (!line.has("question_id")) throw input_error(line.where(), "field \"question_id\" is missing");
-  const nlohmann::json& id = line.object()["question_id"];
+  const nlohmann::json id = line.value("question_id");
   if (!id.is_number_integer() && !id.is_string()) {
-    throw input_error(line.where(), "field \"question_id\" has the wrong type", JsonLines::kind_of(id),
+    throw input_error(line.where(), "field \"question_id\" has the wrong type", JsonLines::kind_of(id.dump()),
                       "an integer or a string");
   }
   return id.dump();
