@@ -25,6 +25,7 @@
 #include "eso/data/json_fields.hpp"
 #include "eso/data/json_lines.hpp"
 #include "eso/data/lines.hpp"
+#include "eso/data/rows.hpp"
 #include "eso/data/split.hpp"
 #include "eso/data/text_example.hpp"
 #include "eso/data/transcript.hpp"

@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
 
 #include "eso/data/json_lines.hpp"
 #include "eso/error.hpp"
-#include "eso/text/strip.hpp"
 
 namespace eso {
 
@@ -30,16 +30,16 @@ inline std::string question_id(const JsonLines& line) {
   return id.dump();
 }
 
-/// Reads answers: JSON lines with `question_id` and `text`, also `.gz`.
+/// Reads answers: JSON lines with `question_id` and `text`, also `.gz`. `between` is called before each.
 ///
 /// \throws Error as `JsonLines` does, and (input) with the line's place if a field is missing or of the wrong
-///         type, a text is nothing but white space, or a question is answered twice.
-inline Answers read_answers(const std::filesystem::path& file) {
+///         type, or a question is answered twice.
+inline Answers read_answers(const std::filesystem::path& file, const std::function<void()>& between = {}) {
   Answers answers;
   JsonLines line(file);
   while (line.next()) {
+    if (between) between();
     std::string id = question_id(line), text = line.string("text");
-    if (strip(text).empty()) throw input_error(line.where(), "field \"text\" is empty");
     if (!answers.emplace(std::move(id), std::move(text)).second) {
       throw input_error(line.where(), fmt::format("question {:.60} is answered twice", question_id(line)));
     }
