@@ -187,6 +187,8 @@ TEST_CASE("what is empty or equal once it is tokens and cut is dropped and count
                                        }}),
                     "stop");
   CHECK(calls == 5);
+  CHECK_THROWS_AS(eso::tokenise(many, Bytes{}, 0, 4, 0, 6), eso::Error);
+  CHECK_THROWS_AS(eso::tokenise(many, Bytes{}, 0, 0, 3, 6), eso::Error);
 }
 
 namespace {

@@ -331,9 +331,9 @@ inline TextExamples read_examples(std::span<const std::filesystem::path> files, 
   std::size_t lines_before = 0;
   for (const std::filesystem::path& file : files) {
     JsonLines lines(file);
+    lines.between = between;
     const auto name = std::make_shared<const std::string>(file.string());
     while (lines.next()) {
-      if (between) between();
       std::optional<TextExample> example = reader(lines);
       if (!example) continue;
       example->number = static_cast<Index>(lines_before + lines.number() - 1);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <istream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -179,11 +180,14 @@ class JsonLines : public JsonLine {
   explicit JsonLines(std::istream& in, std::string name = "<stdin>") : lines_(in, std::move(name)) {}
   JsonLines(JsonLines&&) = delete;  // a line refers to the name of its reader
 
+  std::function<void()> between{};  ///< called before each line if there is one; what it throws ends reading
+
   /// Goes to the next object; false at the end.
   ///
   /// \throws Error as `LineReader` does, and if the line is not JSON or not an object.
   bool next() {
     while (const auto line = lines_.next()) {
+      if (between) between();
       if (read(*line, lines_.name(), lines_.number())) return true;
     }
     return false;

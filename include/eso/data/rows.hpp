@@ -74,7 +74,8 @@ enum class BadRows {
 /// How rows are gone through.
 struct RowPolicy {
   BadRows bad = BadRows::drop;
-  std::function<void()> between{};  ///< called before each row if there is one; what it throws ends the work
+  std::function<void()>
+      between{};  ///< called before each line or row if there is one; what it throws ends the work
 };
 
 }  // namespace eso

@@ -30,15 +30,15 @@ inline std::string question_id(const JsonLines& line) {
   return id.dump();
 }
 
-/// Reads answers: JSON lines with `question_id` and `text`, also `.gz`. `between` is called before each.
+/// Reads answers: JSON lines with `question_id` and `text`, also `.gz`. `between` is called before each line.
 ///
 /// \throws Error as `JsonLines` does, and (input) with the line's place if a field is missing or of the wrong
 ///         type, or a question is answered twice.
 inline Answers read_answers(const std::filesystem::path& file, const std::function<void()>& between = {}) {
   Answers answers;
   JsonLines line(file);
+  line.between = between;
   while (line.next()) {
-    if (between) between();
     std::string id = question_id(line), text = line.string("text");
     if (!answers.emplace(std::move(id), std::move(text)).second) {
       throw input_error(line.where(), fmt::format("question {:.60} is answered twice", question_id(line)));
