@@ -102,7 +102,9 @@ void copy_shared_steps(const std::filesystem::path& from, std::int64_t step, con
     eso::write_durably(
         to / file, std::string_view(records).substr(0, checkpoint.counters.at(counter).get<std::size_t>()));
   }
-  eso::write_durably(to / "config.toml", config_of(flags));
+  const std::string config = eso::read_file(from / "config.toml");
+  const std::size_t comment = std::min(config.rfind("# data: "), config.size());  // the data are the same
+  eso::write_durably(to / "config.toml", config_of(flags) + config.substr(comment));
 }
 
 }  // namespace

@@ -55,16 +55,16 @@ DataFlags evaluation_layout(const CompareFlags& f) {
 }
 
 /// The examples to evaluate on as texts.
-std::vector<eso::TextExample> evaluation_texts(const CompareFlags& f) {
-  std::vector<eso::TextExample> texts =
+eso::TextExamples evaluation_texts(const CompareFlags& f) {
+  eso::TextExamples texts =
       evaluation_layout(f).read(evaluation_files(f), evaluation_format(f),
                                 f.evaluation_data.empty() ? DataPart::testing : DataPart::all);
-  keep_first(texts, f.examples);
+  keep_first(texts.examples, f.examples);
   return texts;
 }
 
 /// The examples to evaluate on as each model's tokenizer makes them, by the folder of the model.
-using EvaluationExamples = std::map<std::string, std::vector<eso::Example>>;
+using EvaluationExamples = std::map<std::string, eso::Tokenised>;
 
 /// Another tokenizer or context may leave out other examples, and what is paired must answer the same.
 void check_same_examples(const std::string& arm, const std::vector<eso::Example>& examples,
@@ -84,17 +84,17 @@ void check_same_examples(const std::string& arm, const std::vector<eso::Example>
 
 /// Reads them and refuses what cannot be evaluated before hours of training.
 EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
-  const std::vector<eso::TextExample> texts = evaluation_texts(f);
+  const eso::TextExamples texts = evaluation_texts(f);
   EvaluationExamples all;
   for (const ComparedArm& arm : arms) {
     if (all.contains(arm.flags.model)) continue;
     const ModelFolder folder = open_model_folder(f.common, arm.flags.model, make_threads(1));
-    std::vector<eso::Example> examples =
+    eso::Tokenised examples =
         tokenised(texts, folder.needed_tokenizer(), folder.model.end_of_sequence(),
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
-                   f.evaluation_prompt_overflow},
+                   f.evaluation_prompt_overflow, f.common.layout.bad_rows},
                   evaluation_files(f).front(), "evaluation: ");
-    if (!all.empty()) check_same_examples(arm.name, examples, all.begin()->second);
+    if (!all.empty()) check_same_examples(arm.name, examples.examples, all.begin()->second.examples);
     all.emplace(arm.flags.model, std::move(examples));
   }
   return all;
@@ -245,7 +245,7 @@ void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
     const auto threads = make_threads(f.threads);
     if (!folder || folder->model.folder() != f.model) folder.emplace(open_model_folder(f, f.model, threads));
     checked_end_of_sequence(folder->model);
-    const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).size();
+    const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).examples.size();
     if (method_named(f.method).reference && !f.dpo_reference_free && !f.dpo_reference.empty())
       ReferenceLogProbs(f, folder->model, examples);  // to see that it can be read
   }
@@ -275,11 +275,12 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
       const std::string title = fmt::format("[{}/{} {}] ", ++number, total, arms[a].name);
       say("{}training, seed {}", title, seed);
       const TrainResult trained = trainer.train(arms[a], seed, title);
-      runs[a].push_back(evaluate_run(f, all_examples.at(arms[a].flags.model),
+      runs[a].push_back(evaluate_run(f, all_examples.at(arms[a].flags.model).examples,
                                      ArmTrainer::run_of(directory, arms[a].name, seed), trained, title));
     }
   }
-  const std::vector<eso::Example>& examples = all_examples.at(arms.front().flags.model);
+  const eso::Tokenised& data = all_examples.at(arms.front().flags.model);
+  const std::vector<eso::Example>& examples = data.examples;
   Json comparison{{"methods", Json::object()}, {"order", Json::array()}, {"baseline", arms.front().name}};
   for (std::size_t a = 0; a < arms.size(); ++a) {
     Json record = method_record(arms[a], runs[a], f, examples.size(), directory);
@@ -287,6 +288,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
     comparison["methods"][arms[a].name] = std::move(record);
     comparison["order"].push_back(arms[a].name);
   }
+  comparison["evaluation_rows"] = data_counts(data);
   comparison["lead"] = lead_baseline(examples, f.lead_words);
   comparison["examples"] = example_records(arms, runs, examples);
   comparison["settings"] = settings_record(f);

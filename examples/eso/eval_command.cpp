@@ -59,13 +59,13 @@ void check_flags(const EvalFlags& f) {
 }
 
 /// The examples to answer; what is left out is told of.
-std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folder) {
-  std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::testing);
-  keep_first(texts, f.examples);
-  return tokenised(
-      texts, *folder.tokenizer, folder.model.end_of_sequence(),
-      {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(), f.prompt_overflow},
-      f.data.front());
+eso::Tokenised read_data(const EvalFlags& f, const ModelFolder& folder) {
+  eso::TextExamples texts = f.layout.read(f.data, f.format, DataPart::testing);
+  keep_first(texts.examples, f.examples);
+  return tokenised(texts, *folder.tokenizer, folder.model.end_of_sequence(),
+                   {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(),
+                    f.prompt_overflow, f.layout.bad_rows},
+                   f.data.front());
 }
 
 /// A line for each response, by temperature, seed and example.
@@ -126,7 +126,8 @@ void evaluate_model(EvalFlags& flags) {
   folder.needed_tokenizer();
   checked_end_of_sequence(folder.model);
   folder.model.score_only(1);
-  const std::vector<eso::Example> examples = read_data(flags, folder);
+  const eso::Tokenised data = read_data(flags, folder);
+  const std::vector<eso::Example>& examples = data.examples;
   const nlohmann::ordered_json answers = answers_record(flags.layout.answers);
   const double nll = reference_nll(folder.model, examples, flags.settings.batch_size);
   const std::vector<EvaluatedTemperature> results =
@@ -134,6 +135,7 @@ void evaluate_model(EvalFlags& flags) {
   nlohmann::ordered_json report{{"model", flags.model.model},
                                 {"data", fmt::format("{}", fmt::join(flags.data, ", "))},
                                 {"examples", examples.size()},
+                                {"rows", data_counts(data)},
                                 {"nll", nll},
                                 {"results", nlohmann::ordered_json::array()}};
   for (const EvaluatedTemperature& result : results) report["results"].push_back(result.json());

@@ -47,10 +47,7 @@ std::istream& standard_input() {
   return stream;
 }
 
-bool gives_ids(const eso::JsonLines& line, const std::string& name) {
-  const auto field = line.object().find(name + "_ids");
-  return field != line.object().end() && !field->is_null();
-}
+bool gives_ids(const eso::JsonLines& line, const std::string& name) { return !line.lacks(name + "_ids"); }
 
 eso::Tokens read_tokens(const eso::JsonLines& line, const std::string& name, const ModelFolder& folder) {
   const bool as_ids = gives_ids(line, name);

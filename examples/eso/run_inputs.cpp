@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "eso/data/windows.hpp"
+#include "program.hpp"
 
 namespace eso_program {
 namespace {
@@ -30,32 +31,35 @@ TrainFlags data_flags(const TrainFlags& f) {
   return read;
 }
 
-std::vector<eso::Example> read_data(const TrainFlags& f, const AnyModel& model,
-                                    const eso::ByteLevelBpe& tokenizer) {
-  const std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::training);
+eso::Tokenised read_data(const TrainFlags& f, const AnyModel& model, const eso::ByteLevelBpe& tokenizer) {
+  eso::TextExamples texts = f.layout.read(f.data, f.format, DataPart::training);
   if (f.method == "pretrain") {
     std::vector<eso::Tokens> tokens;
-    for (const eso::TextExample& text : texts)
+    for (const eso::TextExample& text : texts.examples) {
+      check_signals();
       tokens.push_back(tokenizer.encode(text.prompt + text.response));
-    if (tokens.size() == 1 && tokens.front().empty())
-      throw eso::input_error(f.data.front(), "the texts have fewer than two tokens, the end included");
+    }
     const eso::Index window = f.window_tokens > 0 ? f.window_tokens : model.context_length();
     if (window > model.context_length()) {
       throw eso::input_error("--window-tokens", "exceeds the context", fmt::format("{}", window),
                              fmt::format("at most {}", model.context_length()));
     }
-    return eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
+    eso::Tokenised result;
+    result.examples = eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
+    result.dropped = texts.dropped;
+    return result;
   }
   const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
   return tokenised(texts, tokenizer, eos,
-                   {f.max_prompt_tokens, f.max_response_tokens, model.context_length(), f.prompt_overflow},
+                   {f.max_prompt_tokens, f.max_response_tokens, model.context_length(), f.prompt_overflow,
+                    f.layout.bad_rows},
                    f.data.front());
 }
 
 }  // namespace
 
-const std::vector<eso::Example>& RunInputs::examples(const TrainFlags& flags, const AnyModel& model,
-                                                     const eso::ByteLevelBpe& tokenizer) {
+const eso::Tokenised& RunInputs::examples(const TrainFlags& flags, const AnyModel& model,
+                                          const eso::ByteLevelBpe& tokenizer) {
   const TrainFlags read = data_flags(flags);
   const std::string key = config_of(read);
   const auto known = examples_.find(key);

@@ -22,8 +22,8 @@ class RunInputs {
   ///
   /// `model` and `tokenizer` are those of `flags.model`. \throws eso::Error (input) as `DataFlags::read` and
   /// `tokenised`.
-  const std::vector<eso::Example>& examples(const TrainFlags& flags, const AnyModel& model,
-                                            const eso::ByteLevelBpe& tokenizer);
+  const eso::Tokenised& examples(const TrainFlags& flags, const AnyModel& model,
+                                 const eso::ByteLevelBpe& tokenizer);
 
   /// The log-probabilities of so many examples under a run's reference. \throws eso::Error as their
   /// constructor.
@@ -31,7 +31,7 @@ class RunInputs {
 
  private:
   // By the flags that they depend on, as text.
-  std::map<std::string, std::vector<eso::Example>> examples_;
+  std::map<std::string, eso::Tokenised> examples_;
   std::map<std::string, ReferenceLogProbs> references_;
 };
 

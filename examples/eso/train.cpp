@@ -317,7 +317,8 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   }
 }
 
-/// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
+/// Loads everything, calls `open` with a comment about the data for the directory once nothing can be refused
+/// any more, and trains.
 template <class Open>
 TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
   const auto start = std::chrono::steady_clock::now();
@@ -334,12 +335,13 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
                          : config_dropout(f.model));
   RunInputs own;
   RunInputs& inputs = hooks.inputs ? *hooks.inputs : own;
-  const std::vector<eso::Example>& examples = inputs.examples(f, model, tokenizer);
+  const eso::Tokenised& data = inputs.examples(f, model, tokenizer);
+  const std::vector<eso::Example>& examples = data.examples;
   const Method& method = method_named(f.method);
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   check_alike(ranks, f, examples);
-  RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
+  RunDirectory directory = ranks.rank() == 0 ? open(data_comment(data)) : RunDirectory::follow(f.output);
   TrainResult result;
   const RunState run{f,         method,    hooks,  model, tokenizer, examples,
                      reference, directory, result, ranks, *threads};
@@ -380,7 +382,9 @@ TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
   if (std::getenv("WORLD_SIZE") == nullptr) RunDirectory::check_new(flags.output);
   const AnyRanks ranks = join(flags);
   if (ranks.rank() == 0) RunDirectory::check_new(flags.output);
-  return train_in(flags, hooks, ranks, [&] { return RunDirectory::create(flags.output, config_of(flags)); });
+  return train_in(flags, hooks, ranks, [&](const std::string& comment) {
+    return RunDirectory::create(flags.output, config_of(flags) + comment);
+  });
 }
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
@@ -390,7 +394,7 @@ TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hoo
     return {};
   }
   const AnyRanks ranks = join(flags);
-  return train_in(flags, hooks, ranks, [&] { return RunDirectory::reopen(directory); });
+  return train_in(flags, hooks, ranks, [&](const std::string&) { return RunDirectory::reopen(directory); });
 }
 
 }  // namespace eso_program

@@ -37,8 +37,7 @@ struct Bytes {
 /// The result for one example with room for 4 prompt tokens and 3 of the response, in a context of 6.
 eso::Tokenised one(const std::string& prompt, const std::string& response,
                    std::optional<eso::TokenId> eos = 0) {
-  const std::vector<eso::TextExample> texts{
-      {.prompt = prompt, .response = response, .number = 7, .where = "f:8"}};
+  const std::vector<eso::TextExample> texts{{.prompt = prompt, .response = response, .number = 7}};
   return eso::tokenise(std::span<const eso::TextExample>(texts), Bytes{}, eos, 4, 3, 6);
 }
 
@@ -91,7 +90,6 @@ TEST_CASE("tokenise appends the end of the sequence only where it fits", "[data]
   CHECK(one("ab", "xyz").cut_targets == 0);
   CHECK(one("ab", "xyzw").examples[0].target == Tokens{'x', 'y', 'z'});
   CHECK(one("ab", "xyzw").cut_targets == 1);
-  CHECK(one("ab", "").examples[0].target == Tokens{0});  // an empty response is its end alone
   CHECK(one("ab", "x", std::nullopt).examples[0].target == Tokens{'x'});
 }
 
@@ -112,7 +110,6 @@ TEST_CASE("tokenise appends no second end to a response that ends with one", "[d
 TEST_CASE("the reference is the decoded cut target, without special tokens, stripped", "[data]") {
   CHECK(one("ab", " x").examples[0].reference == "x");
   CHECK(one("ab", " x yz").examples[0].reference == "x");  // cut to " x "
-  CHECK(one("ab", "").examples[0].reference.empty());
 }
 
 TEST_CASE("tokenise drops and counts what is too long", "[data]") {
@@ -142,12 +139,8 @@ TEST_CASE("tokenise drops and counts what is too long", "[data]") {
 
 TEST_CASE("both responses of a pair are cut, ended and held against the context", "[data]") {
   const auto pair = [](const std::string& prompt, const std::string& chosen, const std::string& rejected) {
-    const std::vector<eso::TextExample> texts{{.prompt = prompt,
-                                               .response = chosen,
-                                               .number = 7,
-                                               .where = "f:8",
-                                               .pair = true,
-                                               .rejected = rejected}};
+    const std::vector<eso::TextExample> texts{
+        {.prompt = prompt, .response = chosen, .number = 7, .pair = true, .rejected = rejected}};
     return eso::tokenise(texts, Bytes{}, 0, 4, 3, 6);
   };
   const auto kept = pair("ab", "x", "wxyz");
@@ -156,11 +149,60 @@ TEST_CASE("both responses of a pair are cut, ended and held against the context"
   CHECK(kept.examples[0].rejected == Tokens{'w', 'x', 'y'});
   CHECK(kept.examples[0].reference == "x");
   CHECK(kept.cut_targets == 1);
-  CHECK(pair("ab", "x", "").examples[0].rejected == Tokens{0});
   CHECK(pair("abcd", "x", "y").examples.size() == 1);
   CHECK(pair("abcd", "x", "yz").beyond_context == 1);
   CHECK(pair("abcd", "xy", "z").beyond_context == 1);
   CHECK(one("ab", "x").examples[0].rejected.empty());
+}
+
+TEST_CASE("what is empty or equal once it is tokens and cut is dropped and counted, or refused", "[data]") {
+  using eso::RowFault;
+  const auto rows = [](const std::string& prompt, const std::string& chosen, const std::string& rejected,
+                       bool pair, eso::BadRows bad = eso::BadRows::drop) {
+    eso::TextExample bad_row{.prompt = prompt, .response = chosen, .pair = pair, .rejected = rejected};
+    bad_row.file = std::make_shared<const std::string>("f");
+    bad_row.line = 8;
+    const std::vector<eso::TextExample> texts{
+        {.prompt = "ab", .response = "x", .pair = pair, .rejected = pair ? "y" : ""}, bad_row};
+    return eso::tokenise(texts, Bytes{}, 0, 4, 3, 7, eso::PromptOverflow::skip, {.bad = bad});
+  };
+  struct Case {
+    std::string prompt, chosen, rejected;
+    bool pair;
+    RowFault fault;
+  };
+  for (const auto& [prompt, chosen, rejected, pair, fault] :
+       {Case{"", "x", "", false, RowFault::empty_prompt}, Case{"ab", "", "", false, RowFault::empty_response},
+        Case{"ab", " \n x", "", false, RowFault::empty_response},               // the cut leaves white space
+        Case{"ab", std::string(1, '\0'), "", false, RowFault::empty_response},  // the end alone
+        Case{"ab", "x", "", true, RowFault::empty_response},
+        Case{"ab", "", "x", true, RowFault::empty_response},
+        Case{"ab", "x", "   y", true, RowFault::empty_response},
+        Case{"ab", "xyzv", "xyzw", true, RowFault::equal_pair},  // alike in the first three
+        Case{"ab", "xyzv", "xyz", true, RowFault::equal_pair}}) {
+    INFO(chosen << " and " << rejected);
+    const auto kept = rows(prompt, chosen, rejected, pair);
+    CHECK(kept.examples.size() == 1);
+    CHECK(kept.dropped.total() == 1);
+    CHECK(kept.dropped[fault] == 1);
+    CHECK(kept.cut_targets == 0);
+    CHECK_THROWS_WITH(rows(prompt, chosen, rejected, pair, eso::BadRows::refuse),
+                      "f:8: a row with " +
+                          std::string(eso::row_fault_words[static_cast<std::size_t>(fault)]) +
+                          ", in tokens and cut to 3");
+  }
+  CHECK(rows("ab", "xyz", "xy", true).examples.size() == 2);  // the second ends
+  int calls = 0;
+  const std::vector<eso::TextExample> many(9, {.prompt = "a", .response = "x"});
+  CHECK_THROWS_WITH(eso::tokenise(many, Bytes{}, 0, 4, 3, 6, eso::PromptOverflow::skip,
+                                  {.between =
+                                       [&] {
+                                         if (++calls == 5) throw std::runtime_error("stop");
+                                       }}),
+                    "stop");
+  CHECK(calls == 5);
+  CHECK_THROWS_AS(eso::tokenise(many, Bytes{}, 0, 4, 0, 6), eso::Error);
+  CHECK_THROWS_AS(eso::tokenise(many, Bytes{}, 0, 0, 3, 6), eso::Error);
 }
 
 namespace {
@@ -215,16 +257,4 @@ TEST_CASE("of a transcript the end is kept", "[data]") {
   CHECK(result.examples[0].prompt == Bytes{}.encode("defg"));
   CHECK(result.cut_prompts == 1);
   CHECK(eso::tokenise(texts, Bytes{}, 0, 5, 3, 7).examples.empty());
-}
-
-TEST_CASE("tokenise refuses an example without a prompt or a response by its place", "[data]") {
-  CHECK_THROWS_WITH(one("", "x"), "f:8: the prompt is empty");
-  CHECK_THROWS_WITH(one("ab", "", std::nullopt), "f:8: the response is empty");
-  const std::vector<eso::TextExample> unplaced{{.prompt = "", .response = "x", .number = 3}};
-  CHECK_THROWS_WITH(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 4, 3, 6),
-                    "example 3: the prompt is empty");
-  CHECK_THROWS_AS(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 4, 0, 6),
-                  eso::Error);
-  CHECK_THROWS_AS(eso::tokenise(std::span<const eso::TextExample>(unplaced), Bytes{}, 0, 0, 3, 6),
-                  eso::Error);
 }

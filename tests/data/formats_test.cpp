@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -69,12 +70,13 @@ TEST_CASE("each format makes the published prompt and response", "[data]") {
       only(R"({"instruction": "Do", "instances": [{"input": "I", "output": "O"}]})", Format::self_instruct);
   CHECK(task.prompt == with_input + "Do\n\n### Input:\nI\n\n### Response:\n");
   CHECK(task.response == "O");
-  CHECK(only(R"({"instruction": "Do", "instances": [{"input": "", "output": "O"}]})", Format::self_instruct)
+  CHECK(only(R"({"instruction": "Do", "instances": [{"x": 1e400, "input": "", "output": "O"}, "\ud800"]})",
+             Format::self_instruct)
             .prompt == without_input + "Do\n\n### Response:\n");
 
-  const auto plain = only(R"({"prompt": " p\n", "response": "", "extra": [1]})", Format::prompt_response);
+  const auto plain = only(R"({"prompt": " p\n", "response": "r ", "extra": 1e400})", Format::prompt_response);
   CHECK(plain.prompt == " p\n");
-  CHECK(plain.response.empty());
+  CHECK(plain.response == "r ");
 
   const auto text = only(R"({"text": "all of it"})", Format::text);
   CHECK(text.prompt.empty());
@@ -125,14 +127,6 @@ TEST_CASE("a preference pair is taken as it is, two different responses to one p
   CHECK(!eso::holds_pairs(Format::prompt_response));
 
   const auto refused = [](const char* line) { return failure(line, Format::preference); };
-  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": "a"})"),
-             EndsWith(":1: \"chosen\" and \"rejected\" are the same"));
-  CHECK_THAT(refused(R"({"prompt": " \n", "chosen": "a", "rejected": "b"})"),
-             EndsWith(":1: field \"prompt\" is empty"));
-  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "", "rejected": "b"})"),
-             EndsWith(":1: field \"chosen\" is empty"));
-  CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": "\u3000"})"),
-             EndsWith(":1: field \"rejected\" is empty"));
   CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a"})"), EndsWith(":1: field \"rejected\" is missing"));
   CHECK_THAT(refused(R"({"prompt": "p", "chosen": "a", "rejected": ["b"]})"),
              Contains(":1: field \"rejected\" has the wrong type, found an array"));
@@ -177,36 +171,107 @@ TEST_CASE("pairs of transcripts that are none are left out and counted, or cut a
   const auto strict = eso::read_examples(files, Format::hh);
   REQUIRE(strict.examples.size() == 1);
   CHECK(strict.examples[0].number == 5);
-  CHECK(strict.examples[0].where == file.string() + ":6");
-  CHECK(strict.other_prompts == 3);
-  CHECK(strict.empty_responses == 2);
+  CHECK(strict.examples[0].where() == file.string() + ":6");
+  CHECK(strict.dropped[eso::RowFault::other_prompt] == 3);
+  CHECK(strict.dropped[eso::RowFault::empty_response] == 2);
+  CHECK(strict.dropped.text() ==
+        "2 with an empty response, 3 with transcripts that answer different prompts");
 
   const auto all = eso::read_examples(files, Format::hh, compatible);
-  REQUIRE(all.examples.size() == 6);
-  CHECK(all.other_prompts + all.empty_responses == 0);
+  REQUIRE(all.examples.size() == 3);
+  CHECK(all.dropped.total() == 3);
+  CHECK(all.dropped[eso::RowFault::empty_response] == 3);
   for (const auto& example : all.examples) CHECK(example.prompt == turns);
   CHECK(all.examples[0].rejected == " D");  // blindly: the prompts are equally long
   CHECK(all.examples[1].rejected == " D\n\nHuman: ?\n\nAssistant: E");
-  CHECK(all.examples[2].rejected.empty());
-  CHECK(all.examples[3].response == " ");
-  CHECK(all.examples[4].rejected.empty());
 }
 
-TEST_CASE("transcripts without an assistant turn and pairs of the same are refused", "[data]") {
-  const std::string none = "\n\nHuman: Hi\n\nassistant: Yes", fine = turns + " C";
-  CHECK_THAT(failure(transcripts(none, fine), Format::hh), Contains(":1: \"chosen\" has no assistant turn"));
-  CHECK_THAT(failure(transcripts(fine, none), Format::hh),
-             Contains(":1: \"rejected\" has no assistant turn"));
-  CHECK_THAT(failure(transcripts("", ""), Format::hh), Contains(":1: \"chosen\" has no assistant turn"));
-  CHECK_THAT(failure(transcripts(none, fine), Format::hh, compatible),
-             Contains(":1: \"chosen\" has no assistant turn"));
-  CHECK(only(transcripts(fine, none), Format::hh, compatible).response == " C");
-  CHECK_THAT(failure(transcripts(fine, fine), Format::hh),
-             EndsWith(":1: \"chosen\" and \"rejected\" are the same"));
-  CHECK(only(transcripts(fine, fine), Format::hh, compatible).rejected == " C");
+namespace {
+
+/// Reads a line behind a good one; the name of the fault that it is dropped for, and that refusing says so.
+std::string dropped(const std::string& good, const std::string& bad, Format format,
+                    eso::FormatOptions options = {}) {
+  INFO(bad);
+  const Folder folder;
+  const std::vector files{folder.write("two.jsonl", good + "\n" + bad + "\n")};
+  const auto texts = eso::read_examples(files, format, options);
+  CHECK(texts.examples.size() == 1);
+  REQUIRE(texts.dropped.total() == 1);
+  options.rows.bad = eso::BadRows::refuse;
+  for (std::size_t i = 0; i < eso::row_fault_names.size(); ++i) {
+    if (texts.dropped.counts()[i] == 0) continue;
+    CHECK_THROWS_WITH(eso::read_examples(files, format, options),
+                      EndsWith(fmt::format("two.jsonl:2: a row with {}", eso::row_fault_words[i])));
+    return std::string(eso::row_fault_names[i]);
+  }
+  return "none";
+}
+
+}  // namespace
+
+TEST_CASE("rows with nothing to learn from are dropped and counted in every format, or refused", "[data]") {
+  struct Layout {
+    Format format;
+    const char *line, *prompt, *response;  // what the fields are called
+  };
+  for (const auto& [format, line, prompt, response] :
+       {Layout{Format::debsum, R"({"document": "d", "summary": "s"})", "document", "summary"},
+        Layout{Format::xsum, R"({"document": "d", "summary": "s"})", "document", "summary"},
+        Layout{Format::dolly, R"({"instruction": "i", "response": "r"})", "instruction", "response"},
+        Layout{Format::dolly, R"({"instruction": "i", "output": "r"})", "instruction", "output"},
+        Layout{Format::self_instruct, R"({"instruction": "i", "output": "r"})", "instruction", "output"},
+        Layout{Format::preference, R"({"prompt": "p", "chosen": "a", "rejected": "b"})", "prompt", "chosen"},
+        Layout{Format::preference, R"({"prompt": "p", "chosen": "a", "rejected": "b"})", "prompt",
+               "rejected"},
+        Layout{Format::prompt_response, R"({"prompt": "p", "response": "r"})", "prompt", "response"}}) {
+    for (const char* blank : {"", " \n", "\u3000"}) {
+      auto row = nlohmann::json::parse(line);
+      row[prompt] = blank;
+      CHECK(dropped(line, row.dump(), format) == "empty_prompt");
+      row = nlohmann::json::parse(line);
+      row[response] = blank;
+      CHECK(dropped(line, row.dump(), format) == "empty_response");
+    }
+  }
+  const std::string self = R"({"instruction": "i", "instances": [{"input": "", "output": "o"}]})";
+  CHECK(dropped(self, R"({"instruction": "i", "instances": [{"input": "", "output": " "}]})",
+                Format::self_instruct) == "empty_response");
+  CHECK(dropped(R"({"text": "t"})", R"({"text": ""})", Format::text) == "empty_response");
+  CHECK(dropped(R"({"prompt": "p", "chosen": "a", "rejected": "b"})",
+                R"({"prompt": "p", "chosen": "a", "rejected": "a"})", Format::preference) == "equal_pair");
+  const std::string question = R"({"question_id": 1, "text": "q"})";
+  const eso::FormatOptions answers{.answers = {{"1", "a"}, {"2", " "}}};
+  CHECK(dropped(question, R"({"question_id": 2, "text": "q"})", Format::vicuna, answers) == "empty_response");
+
+  const std::string none = "\n\nHuman: Hi\n\nassistant: Yes", fine = turns + " C",
+                    good = transcripts(fine, turns + " D");
+  CHECK(dropped(good, transcripts(none, fine), Format::hh) == "no_answer");
+  CHECK(dropped(good, transcripts(fine, none), Format::hh) == "no_answer");
+  CHECK(dropped(good, transcripts("", ""), Format::hh) == "no_answer");
+  CHECK(dropped(good, transcripts(none, fine), Format::hh, compatible) == "no_answer");
+  CHECK(dropped(good, transcripts(fine, fine), Format::hh) == "equal_pair");
+  CHECK(dropped(good, transcripts(fine, fine), Format::hh, compatible) == "equal_pair");
+  CHECK(dropped(good, transcripts(fine, "\n\nAssistant: D"), Format::hh) == "other_prompt");
+  CHECK(dropped(good, transcripts(turns, fine), Format::hh) == "empty_response");
+  CHECK_THAT(failure(transcripts(turns, fine), Format::hh),
+             EndsWith("one.jsonl: no example is left of 1: 1 with an empty response"));
   CHECK_THAT(failure(R"({"chosen": "\n\nAssistant: C"})", Format::hh),
              EndsWith(":1: field \"rejected\" is missing"));
-  CHECK_THAT(failure(transcripts(turns, fine), Format::hh), EndsWith("one.jsonl: no example is left of 1"));
+}
+
+TEST_CASE("reading stops where it is told to between two rows", "[data]") {
+  const Folder folder;
+  std::string lines;
+  for (int i = 0; i < 100; ++i) lines += "\n{\"text\": \"x\", \"question_id\": " + std::to_string(i) + "}\n";
+  const std::vector files{folder.write("many.jsonl", lines)};
+  int rows = 0;
+  const auto stop = [&] {
+    if (++rows == 7) throw std::runtime_error("stop");
+  };
+  CHECK_THROWS_WITH(eso::read_examples(files, Format::text, {.rows = {.between = stop}}), "stop");
+  CHECK(rows == 7);  // blank lines, too
+  rows = 0;
+  CHECK_THROWS_WITH(eso::read_answers(files[0], stop), "stop");
 }
 
 TEST_CASE("examples are numbered by their line over all files, blank lines counted", "[data]") {
@@ -217,8 +282,8 @@ TEST_CASE("examples are numbered by their line over all files, blank lines count
   const auto examples = read({first, empty, second}, Format::text);
   REQUIRE(examples.size() == 4);
   for (const auto& example : examples) CHECK(std::to_string(example.number) == example.response);
-  CHECK(examples[1].where == first.string() + ":4");
-  CHECK(examples[3].where == second.string() + ":3");
+  CHECK(examples[1].where() == first.string() + ":4");
+  CHECK(examples[3].where() == second.string() + ":3");
 }
 
 TEST_CASE("files without an example and missing files are refused by name", "[data]") {
@@ -247,13 +312,8 @@ TEST_CASE("a field may stand in either spelling, in both only with the same text
              Contains(":1: fields \"instances[0].output\" and \"output\" are"));
   CHECK_THAT(failure(R"({"question_id": 1, "text": "a", "turns": ["b"]})", Format::vicuna),
              Contains(":1: fields \"text\" and \"turns\" are"));
-  // the error names the spelling that is there
-  CHECK_THAT(failure(R"({"instruction": "Do", "output": " "})", Format::dolly),
-             EndsWith(":1: field \"output\" is empty"));
   CHECK_THAT(failure(R"({"instruction": "Do"})", Format::dolly),
              EndsWith(":1: field \"response\" is missing"));
-  CHECK_THAT(failure(R"({"instruction": "Do", "output": ""})", Format::self_instruct),
-             EndsWith(":1: field \"output\" is empty"));
 }
 
 TEST_CASE("Vicuna's questions get their answers by id", "[data]") {
@@ -281,8 +341,6 @@ TEST_CASE("Vicuna's questions get their answers by id", "[data]") {
   const auto bad = [&](const char* text) { return eso::read_answers(folder.write("b.jsonl", text)); };
   CHECK_THROWS_WITH(bad("{\"question_id\": 1, \"text\": \"x\"}\n{\"question_id\": 1, \"text\": \"y\"}\n"),
                     EndsWith("b.jsonl:2: question 1 is answered twice"));
-  CHECK_THROWS_WITH(bad("{\"question_id\": 1, \"text\": \" \"}\n"),
-                    EndsWith("b.jsonl:1: field \"text\" is empty"));
   CHECK_THROWS_WITH(bad("{\"question_id\": 1}\n"), EndsWith("b.jsonl:1: field \"text\" is missing"));
 }
 

@@ -160,6 +160,30 @@ TEST_CASE("LineReader refuses malformed UTF-8 and NUL with the place", "[data]")
   CHECK_THAT(bad(std::string_view("abc\0d", 5)), EndsWith("bad.jsonl:1: a NUL at byte 4"));
 }
 
+TEST_CASE("LineReader says what a file is that holds no lines of text", "[data]") {
+  const Folder folder;
+  const auto kind = [&](std::string_view bytes) {
+    const auto error = failure(folder.write("bad.jsonl", bytes));
+    REQUIRE(error);
+    CHECK(error->fault() == eso::Fault::input);
+    const std::string words = error->what(),
+                      start = (folder.path / "bad.jsonl").string() + ": is not a text file, found ";
+    CHECK_THAT(words, StartsWith(start) && EndsWith(", expected lines in UTF-8"));
+    return words.substr(start.size(), words.rfind(", expected") - start.size());
+  };
+  CHECK(kind(gzip("{}\n")) == "gzip data, whose name must end in .gz");
+  CHECK(kind("PK\x03\x04 and more") == "a zip archive");
+  CHECK(kind("PAR1\x15") == "a Parquet file");
+  CHECK(kind("\x28\xB5\x2F\xFD") == "zstd data");
+  CHECK(kind(std::string_view("\xFF\xFE{\0", 4)) == "text in UTF-16");
+  CHECK(kind(std::string_view("\xFE\xFF\0{", 4)) == "text in UTF-16");
+  CHECK(kind(std::string_view("{\0\"\0a\0", 6)) == "text in UTF-16");
+  CHECK(kind(std::string_view("\0{\0\"", 4)) == "text in UTF-16");
+  const auto zipped = failure(folder.write("twice.gz", gzip(gzip("{}\n"))));
+  REQUIRE(zipped);
+  CHECK_THAT(zipped->what(), Contains("found gzip data"));
+}
+
 TEST_CASE("LineReader refuses a line beyond its limit without reading it all", "[data]") {
   std::istringstream stream("1234\n12345\n");
   eso::LineReader reader(stream);

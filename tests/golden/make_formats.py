@@ -59,74 +59,94 @@ def one(*texts):
     return there.pop() if there else None
 
 
-def filled(text):
-    if text is None or not text.strip():
-        raise ValueError("empty")
+def there(text):
+    if not isinstance(text, str):
+        raise TypeError("no text")
     return text
+
+
+def example(asked, response, prompt=None):
+    """A prompt, of which `asked` is what the row gives, with its response, unless the row says nothing."""
+    asked, response = there(asked), there(response)
+    if not asked.strip():
+        raise LeftOut("empty prompt")
+    if not response.strip():
+        raise LeftOut("empty response")
+    return (prompt(asked) if prompt else asked), response
+
+
+def pair(prompt, chosen, rejected):
+    there(rejected)
+    example(prompt, chosen)
+    example(prompt, rejected)
+    if chosen == rejected:
+        raise LeftOut("equal pair")
+    return prompt, chosen, rejected
 
 
 def turn_of(transcript):
     """What is before the answer of the last turn, and the answer."""
     *before, answer = transcript.split("\n\nAssistant:")
     if not before:
-        raise ValueError("no assistant turn")
+        raise LeftOut("no answer")
     return "".join(part + "\n\nAssistant:" for part in before), answer
 
 
 def strict_pair(row):
-    prompt, chosen = turn_of(row["chosen"])
-    other, rejected = turn_of(row["rejected"])
+    transcripts = there(row["chosen"]), there(row["rejected"])
+    (prompt, chosen), (other, rejected) = map(turn_of, transcripts)
     if prompt != other:
         raise LeftOut("other prompt")
-    if not chosen.strip() or not rejected.strip():
-        raise LeftOut("empty response")
-    if chosen == rejected:
-        raise ValueError("the same")
-    return prompt, chosen, rejected
+    return pair(prompt, chosen, rejected)
 
 
 def compatible_pair(row):
-    prompt, chosen = turn_of(row["chosen"])
-    return prompt, chosen, row["rejected"][len(prompt) :]
-
-
-def preference(row):
-    chosen, rejected = filled(row["chosen"]), filled(row["rejected"])
-    if chosen == rejected:
-        raise ValueError("the same")
-    return filled(row["prompt"]), chosen, rejected
+    chosen, rejected = there(row["chosen"]), there(row["rejected"])
+    prompt, chosen = turn_of(chosen)
+    return pair(prompt, chosen, rejected[len(prompt) :])
 
 
 def self_instruct(row):
     instance = row["instances"][0] if "instances" in row else {}
     given = one(instance.get("input"), row.get("input")) or ""
-    return alpaca(filled(row["instruction"]), given), filled(one(instance.get("output"), row.get("output")))
+    return example(row["instruction"], one(instance.get("output"), row.get("output")), lambda text: alpaca(text, given))
 
 
 def vicuna(answers):
-    def example(row):
+    def of(row):
         question = one(row.get("text"), row["turns"][0] if "turns" in row else None)
-        return alpaca(filled(question), ""), answers[row["question_id"]]
+        return example(question, answers[row["question_id"]], lambda text: alpaca(text, ""))
 
-    return example
+    return of
+
+
+def pretraining(row):
+    if not there(row["text"]).strip():
+        raise LeftOut("empty response")
+    return "", row["text"]
+
+
+def spaced(prompt, response):
+    return prompt, " " + response
 
 
 ANSWERS = {1: "One.", 2: " Two\n", "three": "3"}
 FORMATS = {
-    "debsum": lambda row: (row["document"] + "\nSynopsis:", " " + row["summary"]),
-    "xsum": lambda row: (alpaca(ARTICLE, filled(row["document"])), filled(row["summary"])),
-    "xsum tldr": lambda row: (filled(row["document"]) + "\n\nTL;DR:", " " + filled(row["summary"])),
-    "dolly": lambda row: (
-        alpaca(filled(row["instruction"]), one(row.get("context"), row.get("input")) or ""),
-        filled(one(row.get("response"), row.get("output"))),
+    "debsum": lambda row: spaced(*example(row["document"], row["summary"], lambda text: text + "\nSynopsis:")),
+    "xsum": lambda row: example(row["document"], row["summary"], lambda text: alpaca(ARTICLE, text)),
+    "xsum tldr": lambda row: spaced(*example(row["document"], row["summary"], lambda text: text + "\n\nTL;DR:")),
+    "dolly": lambda row: example(
+        row["instruction"],
+        one(row.get("response"), row.get("output")),
+        lambda text, given=one(row.get("context"), row.get("input")) or "": alpaca(text, given),
     ),
     "self-instruct": self_instruct,
     "vicuna": vicuna(ANSWERS),
     "hh": strict_pair,
     "hh dpo-compat": compatible_pair,
-    "preference": preference,
-    "prompt-response": lambda row: (row["prompt"], row["response"]),
-    "text": lambda row: ("", row["text"]),
+    "preference": lambda row: pair(row["prompt"], row["chosen"], row["rejected"]),
+    "prompt-response": lambda row: example(row["prompt"], row["response"]),
+    "text": pretraining,
 }
 
 
@@ -201,14 +221,14 @@ def checksum(parts):
 
 def sample(make, rows):
     """Counts of a published file, and the checksums of all prompts, responses and rejected responses, a NUL behind each."""
-    examples, left_out = [], {"other prompt": [], "empty response": []}
+    examples, left_out = [], {"other prompt": [], "empty response": [], "equal pair": []}
     for number, row in enumerate(rows):
         try:
             examples.append((number, *make(row)))
         except LeftOut as why:
             left_out[str(why)].append(number)
     result = {"rows": len(rows), "examples": len(examples), "without_input": sum("### Input" not in e[1] for e in examples)}
-    result |= {"other_prompts": left_out["other prompt"], "empty_responses": left_out["empty response"]}
+    result |= {"other_prompts": left_out["other prompt"], "empty_responses": left_out["empty response"], "equal_pairs": left_out["equal pair"]}
     result |= {name: checksum(e[i] for e in examples) for i, name in enumerate(["prompts", "responses"], 1)}
     return result | ({"rejected": checksum(e[3] for e in examples)} if len(examples[0]) > 3 else {})
 

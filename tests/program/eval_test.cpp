@@ -15,7 +15,7 @@ const std::string data =
     "{\"prompt\":\"!(\",\"response\":\"one two\"}\n{\"prompt\":\"the\",\"response\":\"three\"}\n"
     "{\"prompt\":\"aaaaaaaaaaaaaaaaaaaaaaaa\",\"response\":\"x\"}\n\n"
     "{\"prompt\":\"Q\",\"response\":\"P Q "
-    "R\",\"more\":1}\n{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n";
+    "R\",\"more\":1}\n{\"prompt\":\"zz\",\"response\":\"e\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n";
 
 struct Files {
   TemporaryFolder folder;
@@ -164,7 +164,7 @@ TEST_CASE("eso eval's nll is that of eso score for the references with their end
           .lines();
   const auto whole =
       program({"score", "--model", golden_model("plain")},
-              "{\"prompt\":\"zz\",\"response\":\"\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n")
+              "{\"prompt\":\"zz\",\"response\":\"e\"}\n{\"prompt\":\"%\",\"response\":\"% %\"}\n")
           .lines();
   double sum = 0, tokens = 0;
   for (const auto& lines : {cut, whole}) {

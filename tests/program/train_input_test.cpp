@@ -164,13 +164,12 @@ TEST_CASE("train refuses bad lines with their file and line") {
   refuse("{\"response\":\"a\"}", {"\"prompt\"", "missing"});
   refuse("{\"prompt\":\"a\",\"response\":null}", {"\"response\""});
   refuse("{\"prompt\":1,\"response\":\"b\"}", {"\"prompt\""});
-  refuse("{\"prompt\":\"\",\"response\":\"b\"}", {"prompt is empty"});
   refuse("{\"prompt\":\"a\",\"response\":\"\xC3(\"}", {"UTF-8"});
   refuse("{\"prompt\":\"a\",\"response\":\"\xED\xA0\x80\"}", {"UTF-8"});
   refuse(std::string("{\"prompt\":\"a\",\"response\":\"\0\"}", 29), {"NUL"});
-  refuse(std::string(5000, '[') + std::string(5000, ']'), {"nested"});
+  refuse(std::string(5000, '[') + std::string(5000, ']'), {"found an array", "one JSON object per line"});
   write_file(r.data, good_line + json_line("a", ""));
-  r.refuse({"--no-eos"}, {r.data + ":2:", "response is empty"});
+  r.refuse({"--bad-rows", "refuse"}, {r.data + ":2: a row with an empty response"});
   write_file(r.data, good_line);
   r.write("more.jsonl", good_line + "{}\n");
   r.refuse({"--data", r.data, (r / "more.jsonl").string()}, {(r / "more.jsonl").string() + ":2:"});

@@ -26,7 +26,7 @@ inline const std::string training_data =
     "{\"prompt\":\"!(\",\"response\":\"u.p.l.e\"}\n{\"prompt\":\"the\",\"response\":\"e f u\"}\n"
     "{\"prompt\":\"Q\",\"response\":\"l/p u\"}\n{\"prompt\":\"zz\",\"response\":\"e\"}\n"
     "{\"prompt\":\"%\",\"response\":\"u% %e\"}\n{\"prompt\":\"a b\",\"response\":\"l u t e\"}\n"
-    "{\"prompt\":\"then\",\"response\":\"\"}\n";
+    "{\"prompt\":\"then\",\"response\":\"t\"}\n";
 
 inline std::string json_line(const std::string& prompt, const std::string& response) {
   return Json{{"prompt", prompt}, {"response", response}}.dump() + "\n";

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "eso/batch.hpp"
+#include "eso/data/rows.hpp"
 #include "eso/data/text_example.hpp"
 #include "eso/error.hpp"
 #include "eso/text/strip.hpp"
@@ -43,6 +44,7 @@ struct Tokenised {
   std::size_t beyond_context = 0;    ///< dropped: prompt and target together exceed the context
   std::size_t cut_prompts = 0;       ///< kept, but the prompt lost tokens
   std::size_t cut_targets = 0;       ///< kept, but a response lost tokens
+  DroppedRows dropped{};             ///< empty, or equal responses, once they are tokens and cut
 };
 
 /// A prompt as text and as ids.
@@ -85,6 +87,31 @@ std::optional<TokenisedPrompt> cut_prompt(const TextExample& text, Tokens tokens
   return best;
 }
 
+/// A response as ids.
+struct TokenisedResponse {
+  Tokens tokens;
+  std::string text;    ///< decoded without special tokens, stripped
+  bool cut = false;    ///< tokens did not fit
+  bool empty = false;  ///< it had no token of its own, or only white space is left of it
+};
+
+/// The ids of a response: cut to `room` of them, `eos` behind where it still fits and does not stand already.
+template <class Tokenizer>
+TokenisedResponse tokenised_response(std::string_view words, const Tokenizer& tokenizer,
+                                     std::optional<TokenId> eos, Index room) {
+  const auto most = static_cast<std::size_t>(room);
+  Tokens tokens = tokenizer.encode(words);
+  TokenisedResponse response{.tokens = {}, .text = {}, .cut = tokens.size() > most, .empty = tokens.empty()};
+  if (response.cut) tokens.resize(most);
+  const bool ended = eos && !tokens.empty() && tokens.back() == *eos;
+  if (eos && !ended && tokens.size() < most) tokens.push_back(*eos);
+  const std::string decoded = tokenizer.decode(std::span<const TokenId>(tokens), true);
+  response.text = strip(decoded);
+  response.empty = response.empty || response.text.empty();
+  response.tokens.assign(tokens.begin(), tokens.end());  // no larger than it needs to be
+  return response;
+}
+
 /// Turns texts into ids: prompt and response each on its own, nothing added but `eos` behind the response.
 ///
 /// Responses are cut to `max_response_tokens`, and `eos` follows only where it still fits and does not end
@@ -94,59 +121,65 @@ std::optional<TokenisedPrompt> cut_prompt(const TextExample& text, Tokens tokens
 /// encode(std::string_view) const` and `std::string decode(std::span<const TokenId>, bool skip_special)
 /// const`.
 ///
-/// \throws Error (input) with the example's place if a prompt or a target has no token at all.
+/// Left out and counted too, or refused, is what has a `RowFault` now: a prompt or response without a token
+/// of its own, a response of which the cut left only white space, a pair that the cut made equal.
+///
+/// \throws Error (input) with the example's place if such a row is to be refused.
 template <class Tokenizer>
 Tokenised tokenise(std::span<const TextExample> texts, const Tokenizer& tokenizer, std::optional<TokenId> eos,
                    Index max_prompt_tokens, Index max_response_tokens, Index context,
-                   PromptOverflow overflow = PromptOverflow::skip) {
+                   PromptOverflow overflow = PromptOverflow::skip, const RowPolicy& rows = {}) {
   require(max_prompt_tokens >= 1, "tokenise", "max_prompt_tokens must be at least 1");
   require(max_response_tokens >= 1, "tokenise", "max_response_tokens must be at least 1");
-  const auto room = static_cast<std::size_t>(max_response_tokens);
   Tokenised result;
   for (const TextExample& text : texts) {
-    const auto refuse = [&](std::string_view what) {
-      return input_error(text.where.empty() ? fmt::format("example {}", text.number) : text.where,
-                         std::string(what));
+    if (rows.between) rows.between();
+    const auto leave_out = [&](RowFault fault) {
+      if (rows.bad == BadRows::refuse) {
+        throw input_error(text.where(),
+                          fmt::format("a row with {}, in tokens and cut to {}",
+                                      row_fault_words[static_cast<std::size_t>(fault)], max_response_tokens));
+      }
+      ++result.dropped[fault];
     };
-    bool cut = false;
-    const auto response = [&](const std::string& words) {
-      Tokens tokens = tokenizer.encode(words);
-      cut = cut || tokens.size() > room;
-      if (tokens.size() > room) tokens.resize(room);
-      const bool ended = eos && !tokens.empty() && tokens.back() == *eos;
-      if (eos && !ended && tokens.size() < room) tokens.push_back(*eos);
-      if (tokens.empty()) throw refuse("the response is empty");
-      return tokens;
-    };
-    TokenisedPrompt prompt{tokenizer.encode(text.prompt), text.prompt};
-    if (prompt.tokens.empty()) throw refuse("the prompt is empty");
-    const auto size = static_cast<Index>(prompt.tokens.size());
+    Tokens ids = tokenizer.encode(text.prompt);
+    if (ids.empty()) {
+      leave_out(RowFault::empty_prompt);
+      continue;
+    }
+    const auto size = static_cast<Index>(ids.size());
     if (size > max_prompt_tokens && overflow == PromptOverflow::skip) {
       ++result.too_long_prompts;
       continue;
     }
-    Tokens target = response(text.response), rejected = text.pair ? response(text.rejected) : Tokens{};
-    const Index left = context - static_cast<Index>(std::max(target.size(), rejected.size()));
-    if (size > std::min(max_prompt_tokens, left)) {
-      std::optional<TokenisedPrompt> shorter;
-      if (overflow == PromptOverflow::truncate) {
-        shorter = cut_prompt(text, std::move(prompt.tokens), tokenizer, std::min(max_prompt_tokens, left));
-      }
-      if (!shorter) {
+    TokenisedResponse target = tokenised_response(text.response, tokenizer, eos, max_response_tokens),
+                      rejected;
+    if (text.pair) rejected = tokenised_response(text.rejected, tokenizer, eos, max_response_tokens);
+    if (target.empty || rejected.empty || (text.pair && target.tokens == rejected.tokens)) {
+      leave_out(target.empty || rejected.empty ? RowFault::empty_response : RowFault::equal_pair);
+      continue;
+    }
+    std::optional<TokenisedPrompt> prompt;
+    const Index left = context - static_cast<Index>(std::max(target.tokens.size(), rejected.tokens.size()));
+    if (size <= std::min(max_prompt_tokens, left)) {
+      ids.shrink_to_fit();
+      prompt = {std::move(ids), text.prompt};
+    } else {
+      if (overflow == PromptOverflow::truncate)
+        prompt = cut_prompt(text, std::move(ids), tokenizer, std::min(max_prompt_tokens, left));
+      if (!prompt) {
         ++(size > max_prompt_tokens ? result.too_long_prompts : result.beyond_context);
         continue;
       }
-      prompt = std::move(*shorter);
       ++result.cut_prompts;
     }
-    result.cut_targets += cut ? 1 : 0;
-    const std::string reference = tokenizer.decode(std::span<const TokenId>(target), true);
-    result.examples.push_back({.prompt = std::move(prompt.tokens),
-                               .target = std::move(target),
+    result.cut_targets += target.cut || rejected.cut ? 1 : 0;
+    result.examples.push_back({.prompt = std::move(prompt->tokens),
+                               .target = std::move(target.tokens),
                                .number = text.number,
-                               .prompt_text = std::move(prompt.text),
-                               .reference = std::string(strip(reference)),
-                               .rejected = std::move(rejected)});
+                               .prompt_text = std::move(prompt->text),
+                               .reference = std::move(target.text),
+                               .rejected = std::move(rejected.tokens)});
   }
   return result;
 }

@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -16,7 +18,9 @@
 
 #include "eso/batch.hpp"
 #include "eso/data/alpaca.hpp"
+#include "eso/data/json_fields.hpp"
 #include "eso/data/json_lines.hpp"
+#include "eso/data/rows.hpp"
 #include "eso/data/text_example.hpp"
 #include "eso/data/transcript.hpp"
 #include "eso/data/vicuna.hpp"
@@ -71,23 +75,23 @@ struct FormatOptions {
   XsumTemplate xsum = XsumTemplate::alpaca;
   TranscriptSplit transcripts = TranscriptSplit::strict;  ///< of `hh`
   Answers answers{};                                      ///< to the questions of `vicuna`
+  RowPolicy rows{};
 };
 
-/// Makes examples of lines, one after the other, and counts those that it leaves out.
+/// Makes examples of lines, one after the other, and counts those that it leaves out: all formats leave out
+/// rows with a `RowFault`.
 class ExampleReader {
  public:
   explicit ExampleReader(Format format, FormatOptions options = {})
       : format_(format), options_(std::move(options)) {}
 
-  std::size_t other_prompts = 0;    ///< `hh`: left out, the two transcripts do not answer the same prompt
-  std::size_t empty_responses = 0;  ///< `hh`: left out, a response is nothing but white space
+  DroppedRows dropped;
 
   /// The example of a line, or nothing if it is one to leave out; `number` stays 0.
   ///
   /// \throws Error (input) with the line's place if a field is missing or no string, two spellings of a field
-  ///         have different texts, a text that has to say something is nothing but white space, a transcript
-  ///         has no assistant turn, the responses of a pair are the same, or a question has no answer or an
-  ///         id that was there before.
+  ///         have different texts, a question has no answer or an id that was there before, or a row that is
+  ///         to be left out is to be refused.
   std::optional<TextExample> operator()(const JsonLines& line) {
     switch (format_) {
       case Format::debsum:
@@ -105,22 +109,44 @@ class ExampleReader {
       case Format::preference:
         return preference(line);
       case Format::prompt_response:
-        return TextExample{.prompt = line.string("prompt"), .response = line.string("response")};
+        return plain(line);
       case Format::text:
-        return TextExample{.prompt = {}, .response = line.string("text")};
+        return text(line);
     }
     throw input_error("ExampleReader", "unknown format", std::to_string(static_cast<int>(format_)));
   }
 
  private:
-  /// The text of a field that is there and more than white space.
-  static std::string said(const JsonLines& line, std::string_view field, std::optional<std::string> text) {
+  /// The text of a field that must be there in one of its spellings.
+  static std::string needed(const JsonLines& line, std::string_view field, std::optional<std::string> text) {
     if (!text) throw input_error(line.where(), fmt::format("field \"{}\" is missing", field));
-    if (strip(*text).empty()) throw input_error(line.where(), fmt::format("field \"{}\" is empty", field));
     return std::move(*text);
   }
-  static std::string said(const JsonLines& line, std::string_view field) {
-    return said(line, field, line.string(field));
+
+  static bool blank(std::string_view text) { return strip(text).empty(); }
+
+  /// Counts a row that is left out. \throws Error (input) if it is to be refused.
+  bool leave_out(const JsonLines& line, RowFault fault) {
+    if (options_.rows.bad == BadRows::refuse) {
+      throw input_error(line.where(),
+                        fmt::format("a row with {}", row_fault_words[static_cast<std::size_t>(fault)]));
+    }
+    ++dropped[fault];
+    return true;
+  }
+
+  /// Whether a row of these texts is left out.
+  bool unfit(const JsonLines& line, std::string_view prompt, std::string_view response) {
+    if (blank(prompt)) return leave_out(line, RowFault::empty_prompt);
+    return blank(response) && leave_out(line, RowFault::empty_response);
+  }
+
+  /// The same of a pair.
+  bool unfit(const JsonLines& line, std::string_view prompt, std::string_view chosen,
+             std::string_view rejected) {
+    if (unfit(line, prompt, chosen)) return true;
+    if (blank(rejected)) return leave_out(line, RowFault::empty_response);
+    return chosen == rejected && leave_out(line, RowFault::equal_pair);
   }
 
   /// The first field if the line has it, else the second.
@@ -161,22 +187,39 @@ class ExampleReader {
   }
 
   // Of several fields that are missing an error names the first: they are read one after the other.
-  static TextExample debsum(const JsonLines& line) {
+  std::optional<TextExample> plain(const JsonLines& line) {
+    std::string prompt = line.string("prompt"), response = line.string("response");
+    if (unfit(line, prompt, response)) return std::nullopt;
+    return TextExample{.prompt = std::move(prompt), .response = std::move(response)};
+  }
+
+  std::optional<TextExample> text(const JsonLines& line) {
+    std::string words = line.string("text");
+    if (blank(words) && leave_out(line, RowFault::empty_response)) return std::nullopt;
+    return TextExample{.prompt = {}, .response = std::move(words)};
+  }
+
+  std::optional<TextExample> debsum(const JsonLines& line) {
+    const std::string document = line.string("document"), words = line.string("summary");
+    if (unfit(line, document, words)) return std::nullopt;
+    return summary(document, "\nSynopsis:", words);
+  }
+
+  std::optional<TextExample> xsum(const JsonLines& line) {
     const std::string document = line.string("document");
-    return summary(document, "\nSynopsis:", line.string("summary"));
+    std::string words = line.string("summary");
+    if (unfit(line, document, words)) return std::nullopt;
+    return options_.xsum == XsumTemplate::tldr ? summary(document, "\n\nTL;DR:", words)
+                                               : instructed(xsum_instruction, document, std::move(words));
   }
 
-  TextExample xsum(const JsonLines& line) const {
-    std::string document = said(line, "document"), text = said(line, "summary");
-    return options_.xsum == XsumTemplate::tldr ? summary(document, "\n\nTL;DR:", text)
-                                               : instructed(xsum_instruction, document, std::move(text));
-  }
-
-  static TextExample dolly(const JsonLines& line) {
-    const std::string instruction = said(line, "instruction");
+  std::optional<TextExample> dolly(const JsonLines& line) {
+    const std::string instruction = line.string("instruction");
     const std::string context = spelled(line, "context", "input").value_or("");
-    return instructed(instruction, context,
-                      said(line, there(line, "output", "response"), spelled(line, "response", "output")));
+    std::string response =
+        needed(line, there(line, "output", "response"), spelled(line, "response", "output"));
+    if (unfit(line, instruction, response)) return std::nullopt;
+    return instructed(instruction, context, std::move(response));
   }
 
   /// A field of `instances[0]`, nothing if there are no instances.
@@ -186,75 +229,80 @@ class ExampleReader {
       return input_error(line.where(), fmt::format("field \"{}\" has the wrong type", name), {},
                          "\"instances\": [{\"input\": .., \"output\": ..}]");
     };
-    const nlohmann::json& instances = line.object()["instances"];
-    if (!instances.is_array() || instances.empty() || !instances[0].is_object()) throw refuse("instances");
-    const auto value = instances[0].find(field);
-    if (value == instances[0].end() || value->is_null()) return std::nullopt;
-    if (!value->is_string()) throw refuse(fmt::format("instances[0].{}", field));
-    return value->get<std::string>();
+    JsonFields instances, first;
+    if (!instances.read_array(line.written("instances")) || instances.all().empty() ||
+        first.read(instances.all()[0].value)) {
+      throw refuse("instances");
+    }
+    const JsonFields::Field* const found = first.find(field);
+    if (found == nullptr || found->value == "null") return std::nullopt;
+    if (found->value[0] != '"') throw refuse(fmt::format("instances[0].{}", field));
+    std::optional<std::string> text = unescaped(found->value.substr(1, found->value.size() - 2));
+    if (!text) {
+      throw input_error(
+          line.where(),
+          fmt::format("field \"instances[0].{}\" holds a surrogate without its partner", field));
+    }
+    return text;
   }
 
-  static TextExample self_instruct(const JsonLines& line) {
+  std::optional<TextExample> self_instruct(const JsonLines& line) {
     const auto either = [&](std::string_view field) {
       return same(line, fmt::format("instances[0].{}", field), of_instance(line, field), field,
                   line.optional_string(field));
     };
-    const std::string instruction = said(line, "instruction"), input = either("input").value_or("");
+    const std::string instruction = line.string("instruction"), input = either("input").value_or("");
     const std::string_view output =
         line.has("instances") ? "instances[0].output" : there(line, "output", "instances");
-    return instructed(instruction, input, said(line, output, either("output")));
+    std::string response = needed(line, output, either("output"));
+    if (unfit(line, instruction, response)) return std::nullopt;
+    return instructed(instruction, input, std::move(response));
   }
 
   /// The one turn of a question, nothing if it has no `turns`.
   static std::optional<std::string> only_turn(const JsonLines& line) {
     if (!line.has("turns")) return std::nullopt;
-    const nlohmann::json& turns = line.object()["turns"];
+    const nlohmann::json turns = line.value("turns");
     if (!turns.is_array() || turns.size() != 1 || !turns[0].is_string()) {
       throw input_error(line.where(), "field \"turns\" does not hold one question", {}, "[\"..\"]");
     }
     return turns[0].get<std::string>();
   }
 
-  TextExample vicuna(const JsonLines& line) {
+  std::optional<TextExample> vicuna(const JsonLines& line) {
     const std::string id = question_id(line);
-    std::string question =
-        said(line, "text", same(line, "text", line.optional_string("text"), "turns", only_turn(line)));
+    const std::string question =
+        needed(line, "text", same(line, "text", line.optional_string("text"), "turns", only_turn(line)));
     if (!questions_.insert(id).second)
       throw input_error(line.where(), fmt::format("question {:.60} is there twice", id));
     const auto answer = options_.answers.find(id);
     if (answer == options_.answers.end())
       throw input_error(line.where(), fmt::format("question {:.60} has no answer", id));
+    if (unfit(line, question, answer->second)) return std::nullopt;
     return instructed(question, "", answer->second);
   }
 
-  static TextExample pair(std::string_view prompt, std::string_view chosen, std::string_view rejected) {
-    return {.prompt = std::string(prompt),
-            .response = std::string(chosen),
-            .pair = true,
-            .rejected = std::string(rejected)};
+  std::optional<TextExample> pair(const JsonLines& line, std::string_view prompt, std::string_view chosen,
+                                  std::string_view rejected) {
+    if (unfit(line, prompt, chosen, rejected)) return std::nullopt;
+    return TextExample{.prompt = std::string(prompt),
+                       .response = std::string(chosen),
+                       .pair = true,
+                       .rejected = std::string(rejected)};
   }
 
-  static void check_differ(const JsonLines& line, std::string_view chosen, std::string_view rejected) {
-    if (chosen == rejected) throw input_error(line.where(), "\"chosen\" and \"rejected\" are the same");
-  }
-
-  static TextExample preference(const JsonLines& line) {
-    const std::string prompt = said(line, "prompt"), chosen = said(line, "chosen"),
-                      rejected = said(line, "rejected");
-    check_differ(line, chosen, rejected);
-    return pair(prompt, chosen, rejected);
+  std::optional<TextExample> preference(const JsonLines& line) {
+    const std::string prompt = line.string("prompt"), chosen = line.string("chosen");
+    return pair(line, prompt, chosen, line.string("rejected"));
   }
 
   std::optional<TextExample> transcripts(const JsonLines& line) {
     const std::string chosen = line.string("chosen"), rejected = line.string("rejected");
-    const TranscriptPair cut = split_transcripts(chosen, rejected, options_.transcripts, line.where());
-    if (options_.transcripts == TranscriptSplit::strict) {
-      if (!cut.same_prompt) return ++other_prompts, std::nullopt;
-      if (strip(cut.chosen).empty() || strip(cut.rejected).empty()) return ++empty_responses, std::nullopt;
-      check_differ(line, cut.chosen, cut.rejected);
-    }
-    TextExample example = pair(cut.prompt, cut.chosen, cut.rejected);
-    example.keep_end = true;
+    const TranscriptPair cut = split_transcripts(chosen, rejected, options_.transcripts);
+    if (!cut.answered && leave_out(line, RowFault::no_answer)) return std::nullopt;
+    if (!cut.same_prompt && leave_out(line, RowFault::other_prompt)) return std::nullopt;
+    std::optional<TextExample> example = pair(line, cut.prompt, cut.chosen, cut.rejected);
+    if (example) example->keep_end = true;
     return example;
   }
 
@@ -266,36 +314,41 @@ class ExampleReader {
 /// What files hold.
 struct TextExamples {
   std::vector<TextExample> examples;
-  std::size_t other_prompts = 0;    ///< lines left out, see `ExampleReader`
-  std::size_t empty_responses = 0;  ///< lines left out, see `ExampleReader`
+  DroppedRows dropped;  ///< rows left out
 };
 
 /// All examples of the files, in order. A name that ends in `.gz` is read through zlib.
+///
+/// Holds the texts, some 200 bytes an example beside them, and the longest line twice.
 ///
 /// \throws Error as `JsonLines` and `ExampleReader` do, and (input) if there is not a single example.
 inline TextExamples read_examples(std::span<const std::filesystem::path> files, Format format,
                                   FormatOptions options = {}) {
   require(!files.empty(), "read_examples", "no file is given");
+  const std::function<void()> between = options.rows.between;
   ExampleReader reader(format, std::move(options));
   TextExamples result;
   std::size_t lines_before = 0;
   for (const std::filesystem::path& file : files) {
     JsonLines lines(file);
+    lines.between = between;
+    const auto name = std::make_shared<const std::string>(file.string());
     while (lines.next()) {
       std::optional<TextExample> example = reader(lines);
       if (!example) continue;
       example->number = static_cast<Index>(lines_before + lines.number() - 1);
-      example->where = lines.where();
+      example->file = name;
+      example->line = lines.number();
       result.examples.push_back(std::move(*example));
     }
     lines_before += lines.number();
   }
-  result.other_prompts = reader.other_prompts;
-  result.empty_responses = reader.empty_responses;
+  result.dropped = reader.dropped;
   if (!result.examples.empty()) return result;
-  const std::size_t left_out = result.other_prompts + result.empty_responses;
-  throw input_error(files.front().string(),
-                    left_out == 0 ? "no example in it" : fmt::format("no example is left of {}", left_out));
+  const std::size_t left_out = result.dropped.total();
+  throw input_error(files.front().string(), left_out == 0 ? "no example in it"
+                                                          : fmt::format("no example is left of {}: {}",
+                                                                        left_out, result.dropped.text()));
 }
 
 }  // namespace eso

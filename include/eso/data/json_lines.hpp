@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <istream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "eso/data/flat_json.hpp"
+#include "eso/data/json_fields.hpp"
 #include "eso/data/lines.hpp"
 #include "eso/error.hpp"
 #include "eso/text/json_file.hpp"
@@ -23,55 +24,81 @@
 namespace eso {
 
 /// A line that holds a JSON object. Of two equal keys the last counts; unknown fields are the caller's to
-/// ignore.
+/// ignore, whatever they hold.
 ///
-/// Everything that is wrong with it is an `Error` (input) that starts with `PATH:LINE:`. Brackets nested more
-/// than `depth_limit` deep are refused before anything is built from them. Costs about the memory of the
-/// longest line a few times over.
+/// Everything that is wrong with it is an `Error` (input) that starts with `PATH:LINE:`. O(bytes) for the
+/// line; only the values that are asked for are built.
 class JsonLine {
  public:
-  std::size_t depth_limit = 64;  ///< of arrays and objects within each other
+  std::size_t depth_limit = 64;  ///< of arrays and objects within each other in a value that is asked for
 
   /// Takes the line `number` of `name`, UTF-8; both must outlive what is asked of them. False if the
   /// line is blank.
   ///
   /// \throws Error if it is not JSON or not an object.
   bool read(std::string_view line, std::string_view name, std::size_t number) {
-    line_ = line;
     name_ = name;
     number_ = number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) return false;
-    parsed_ = false;
-    flat_ = strings_.read(line);
-    if (!flat_) parse();
-    return true;
-  }
-
-  /// The object.
-  const nlohmann::json& object() const {
-    if (!parsed_) parse();
-    return object_;
+    const std::size_t start = line.find_first_not_of(" \t\r");
+    if (start == std::string_view::npos) return false;
+    const auto fault = fields_.read(line);
+    if (!fault) return true;
+    if (line[start] != '{') {
+      const std::string found = kind_of_line(line.substr(start));
+      throw input_error(where(), "is not a JSON object", found, "one JSON object per line");
+    }
+    const bool ended = fault->at == line.size();
+    throw input_error(where(), fmt::format("malformed JSON at byte {}: {}", fault->at + 1, fault->what), {},
+                      ended ? "one JSON object per line" : "");
   }
 
   /// Its place: `PATH:LINE`.
   std::string where() const { return fmt::format("{}:{}", name_, number_); }
 
-  bool has(std::string_view field) const {
-    return flat_ ? strings_.find(field) != nullptr : object().find(field) != object().end();
+  bool has(std::string_view field) const { return fields_.find(field) != nullptr; }
+
+  /// Whether a field is missing or null.
+  bool lacks(std::string_view field) const {
+    const JsonFields::Field* const found = fields_.find(field);
+    return found == nullptr || found->value == "null";
   }
 
-  /// The text of a field. \throws Error (input) if it is missing or no string.
+  /// The text of a field as it is written, a string with its quotes. \throws Error (input) if it is missing.
+  std::string_view written(std::string_view field) const { return at(field); }
+
+  /// The value of a field.
+  ///
+  /// \throws Error (input) if it is missing, nested more than `depth_limit` deep, or holds a number that is
+  ///         out of range or a surrogate without its partner.
+  nlohmann::json value(std::string_view field) const {
+    const std::string_view text = at(field);
+    if (first_nested_beyond(depth_limit, text)) {
+      throw input_error(where(), fmt::format("field \"{}\" is nested too deep", field), {},
+                        fmt::format("at most {}", depth_limit));
+    }
+    try {
+      return nlohmann::json::parse(text);
+    } catch (const nlohmann::json::parse_error&) {
+      throw lone_surrogate(field);
+    } catch (const nlohmann::json::out_of_range&) {
+      throw input_error(where(), fmt::format("field \"{}\" holds a number that is out of range", field));
+    }
+  }
+
+  /// The text of a field. \throws Error (input) if it is missing, no string, or holds a surrogate without its
+  /// partner.
   std::string string(std::string_view field) const {
-    if (const std::string* text = flat_ ? strings_.find(field) : nullptr) return *text;
-    const nlohmann::json& value = at(field);
-    if (!value.is_string()) throw wrong_type(field, value, "a string");
-    return value.get<std::string>();
+    const std::string_view text = at(field);
+    if (text[0] != '"') throw wrong_type(field, text, "a string");
+    std::optional<std::string> words = unescaped(text.substr(1, text.size() - 2));
+    if (!words) throw lone_surrogate(field);
+    return std::move(*words);
   }
 
   /// The text of a field, nothing if it is missing or null. \throws Error (input) if it is anything but a
   /// string.
   std::optional<std::string> optional_string(std::string_view field) const {
-    if (!has(field) || (!flat_ && object().find(field)->is_null())) return std::nullopt;
+    if (lacks(field)) return std::nullopt;
     return string(field);
   }
 
@@ -79,8 +106,8 @@ class JsonLine {
   ///
   /// \throws Error (input) if it is missing or anything else; 1.0 is no integer.
   std::vector<std::int32_t> ids(std::string_view field) const {
-    const nlohmann::json& values = at(field);
-    if (!values.is_array()) throw wrong_type(field, values, "an array of token ids");
+    if (at(field)[0] != '[') throw wrong_type(field, at(field), "an array of token ids");
+    const nlohmann::json values = value(field);
     std::vector<std::int32_t> result;
     result.reserve(values.size());
     for (const nlohmann::json& value : values) {
@@ -88,7 +115,7 @@ class JsonLine {
                         value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int32_t>::max()};
       if (!fits) {
         throw input_error(where(), fmt::format("field \"{}\" holds no token id at {}", field, result.size()),
-                          value.is_number() ? value.dump() : kind_of(value),
+                          value.is_number() ? value.dump() : kind_of(value.dump()),
                           "an integer from 0 to 2147483647");
       }
       result.push_back(value.get<std::int32_t>());
@@ -96,57 +123,51 @@ class JsonLine {
     return result;
   }
 
-  /// What kind of JSON value this is, for messages: "a string", "null".
-  static std::string kind_of(const nlohmann::json& value) {
-    if (value.is_array() || value.is_object()) return fmt::format("an {}", value.type_name());
-    return value.is_null() ? "null" : fmt::format("a {}", value.type_name());
+  /// What kind of value a JSON text is, for messages: "a string", "null".
+  static std::string kind_of(std::string_view json) {
+    switch (json[0]) {
+      case '{':
+        return "an object";
+      case '[':
+        return "an array";
+      case '"':
+        return "a string";
+      case 'n':
+        return "null";
+      default:
+        return json[0] == 't' || json[0] == 'f' ? "a boolean" : "a number";
+    }
   }
 
  private:
-  const nlohmann::json& at(std::string_view field) const {
-    const auto value = object().find(field);
-    if (value == object().end()) throw input_error(where(), fmt::format("field \"{}\" is missing", field));
-    return *value;
+  std::string_view at(std::string_view field) const {
+    const JsonFields::Field* const found = fields_.find(field);
+    if (found == nullptr) throw input_error(where(), fmt::format("field \"{}\" is missing", field));
+    return found->value;
   }
 
-  Error wrong_type(std::string_view field, const nlohmann::json& value, std::string expected) const {
+  Error wrong_type(std::string_view field, std::string_view value, std::string expected) const {
     return input_error(where(), fmt::format("field \"{}\" has the wrong type", field), kind_of(value),
                        std::move(expected));
   }
 
-  void parse() const {
-    if (const auto at = first_nested_beyond(depth_limit, line_)) {
-      throw input_error(where(), fmt::format("JSON is nested too deep at byte {}", *at + 1), {},
-                        fmt::format("at most {}", depth_limit));
-    }
-    try {
-      object_ = nlohmann::json::parse(line_.begin(), line_.end());
-    } catch (const nlohmann::json::parse_error& error) {
-      throw input_error(where(),
-                        fmt::format("malformed JSON at byte {}: {}", error.byte, reason(error.what())));
-    } catch (const nlohmann::json::out_of_range&) {
-      throw input_error(where(), "a JSON number is out of range");
-    }
-    if (!object_.is_object()) throw input_error(where(), "is no JSON object", kind_of(object_), "an object");
-    parsed_ = true;
+  Error lone_surrogate(std::string_view field) const {
+    return input_error(where(), fmt::format("field \"{}\" holds a surrogate without its partner", field));
   }
 
-  /// The parser's own words without its prefix and without the text that it read, which may be the whole
-  /// line.
-  static std::string reason(std::string_view words) {
-    words = words.substr(0, words.find("; last read"));
-    const std::size_t dash = words.find(" - ");
-    if (dash != std::string_view::npos) words.remove_prefix(dash + 3);
-    return std::string(words.substr(0, 120));
+  /// What a line is that does not begin with a brace.
+  static std::string kind_of_line(std::string_view line) {
+    if (line[0] == '[' || JsonFields().is_value(line)) return kind_of(line);
+    if (line[0] == '<') return "a web page or XML";
+    if (line.starts_with("version https://git-lfs.github.com/")) return "a Git LFS pointer";
+    if (line.find('\t') != std::string_view::npos) return "text as in a table with tabs (TSV)";
+    if (line.find(',') != std::string_view::npos) return "text as in a table with commas (CSV)";
+    return "text that is not JSON";
   }
 
-  std::string_view line_;
   std::string_view name_;
   std::size_t number_ = 0;
-  FlatJson strings_;
-  bool flat_ = false;  // `strings_` holds the line
-  mutable bool parsed_ = true;
-  mutable nlohmann::json object_ = nlohmann::json::object();
+  JsonFields fields_;
 };
 
 /// Reads JSON lines: one object a line. Blank lines are skipped but counted.
@@ -159,11 +180,14 @@ class JsonLines : public JsonLine {
   explicit JsonLines(std::istream& in, std::string name = "<stdin>") : lines_(in, std::move(name)) {}
   JsonLines(JsonLines&&) = delete;  // a line refers to the name of its reader
 
+  std::function<void()> between{};  ///< called before each line if there is one; what it throws ends reading
+
   /// Goes to the next object; false at the end.
   ///
   /// \throws Error as `LineReader` does, and if the line is not JSON or not an object.
   bool next() {
     while (const auto line = lines_.next()) {
+      if (between) between();
       if (read(*line, lines_.name(), lines_.number())) return true;
     }
     return false;

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "eso/data/file_kind.hpp"
 #include "eso/data/gzip.hpp"
 #include "eso/error.hpp"
 #include "eso/text/utf8.hpp"
@@ -46,8 +47,8 @@ class LineReader {
 
   /// The next line, blank ones too, or nothing at the end. It is valid until the next call.
   ///
-  /// \throws Error (input) if the line is too long, is not UTF-8 or holds a NUL, or the gzip data are
-  ///         damaged; (system) if reading fails.
+  /// \throws Error (input) if the line is too long, is not UTF-8 or holds a NUL, the data begin like a file of
+  ///         another kind, or the gzip data are damaged; (system) if reading fails.
   std::optional<std::string_view> next() {
     carried_.clear();
     bool any = false;
@@ -107,6 +108,10 @@ class LineReader {
     const auto source = [this](std::span<char> to) { return read_some(to); };
     position_ = 0;
     size_ = gunzip_ ? gunzip_->read(whole, source) : read_some(whole);
+    if (number_ == 0) {
+      const std::string_view kind = binary_kind(std::string_view(chunk_.data(), size_));
+      if (!kind.empty()) throw input_error(name_, "is not a text file", std::string(kind), "lines in UTF-8");
+    }
     return size_ > 0;
   }
 

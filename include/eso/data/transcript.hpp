@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstddef>
-#include <string>
+#include <optional>
 #include <string_view>
 
-#include "eso/error.hpp"
 #include "eso/text/utf8.hpp"
 
 namespace eso {
@@ -21,17 +18,10 @@ enum class TranscriptSplit {
   dpo_compat,  ///< both where the chosen one has its last assistant turn, as the code of DPO cuts them
 };
 
-/// Where the response of a transcript begins: behind the last "\n\nAssistant:". `name` is what an error calls
-/// the text.
-///
-/// \throws Error (input) if the transcript has no assistant turn.
-inline std::size_t response_begin(std::string_view transcript, std::string_view name,
-                                  std::string_view where) {
+/// Where the response of a transcript begins: behind the last "\n\nAssistant:". Nothing if it has none.
+inline std::optional<std::size_t> response_begin(std::string_view transcript) {
   const std::size_t at = transcript.rfind(assistant_turn);
-  if (at == std::string_view::npos) {
-    throw input_error(std::string(where), fmt::format("\"{}\" has no assistant turn", name), {},
-                      "a transcript with \"\\n\\nAssistant:\"");
-  }
+  if (at == std::string_view::npos) return std::nullopt;
   return at + assistant_turn.size();
 }
 
@@ -39,25 +29,27 @@ inline std::size_t response_begin(std::string_view transcript, std::string_view 
 /// ends with "Assistant:", so the responses of the published files begin with a space.
 struct TranscriptPair {
   std::string_view prompt, chosen, rejected;
+  bool answered = true;     ///< whether there is an assistant turn; if not there are no texts either
   bool same_prompt = true;  ///< whether both transcripts begin with the prompt and answer it alone
 };
 
-/// Cuts `chosen` and `rejected` by `split`. With `dpo_compat` nothing about `rejected` is looked at: it loses
-/// as many characters as the prompt has, whatever they are.
+/// Cuts `chosen` and `rejected` by `split`. They are not answered if `chosen`, or with `strict` either, has
+/// no assistant turn. With `dpo_compat` nothing about `rejected` is looked at: it loses as many characters as
+/// the prompt has, whatever they are.
 ///
 /// Source: Rafailov et al. 2023, `preference_datasets.py` of their code, for `dpo_compat`; `strict` is ours.
-///
-/// \throws Error (input) at `where` if `chosen`, or with `strict` either, has no assistant turn.
 inline TranscriptPair split_transcripts(std::string_view chosen, std::string_view rejected,
-                                        TranscriptSplit split, std::string_view where) {
-  const std::size_t begin = response_begin(chosen, "chosen", where);
-  TranscriptPair pair{.prompt = chosen.substr(0, begin), .chosen = chosen.substr(begin), .rejected = {}};
-  if (split == TranscriptSplit::strict) {
-    pair.rejected = rejected.substr(response_begin(rejected, "rejected", where));
-    pair.same_prompt = rejected.substr(0, rejected.size() - pair.rejected.size()) == pair.prompt;
+                                        TranscriptSplit split) {
+  const bool strict = split == TranscriptSplit::strict;
+  const auto begin = response_begin(chosen), other = strict ? response_begin(rejected) : begin;
+  if (!begin || !other) return {.prompt = {}, .chosen = {}, .rejected = {}, .answered = false};
+  TranscriptPair pair{.prompt = chosen.substr(0, *begin), .chosen = chosen.substr(*begin), .rejected = {}};
+  if (strict) {
+    pair.rejected = rejected.substr(*other);
+    pair.same_prompt = rejected.substr(0, *other) == pair.prompt;
   } else {
     std::size_t at = 0, behind = 0;
-    while (at < begin && behind < rejected.size()) {
+    while (at < *begin && behind < rejected.size()) {
       at += decode_utf8(chosen, at).length;
       behind += decode_utf8(rejected, behind).length;
     }
