@@ -11,6 +11,35 @@ namespace {
 
 const char* const lock_name = ".lock";
 
+/// Whether a name is one under which a run writes a file or its model: `NAME.tmp-PID`, `.tmp-PID-model`.
+bool is_temporary(std::string_view name) {
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  for (const char* file : {"config.toml", "report.html"}) {
+    const std::string prefix = std::string(file) + ".tmp-";
+    if (name.starts_with(prefix) && is_number(name.substr(prefix.size()))) return true;
+  }
+  const std::string_view prefix = ".tmp-", suffix = "-model";
+  return name.starts_with(prefix) && name.ends_with(suffix) && name.size() > prefix.size() + suffix.size() &&
+         is_number(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+}
+
+bool has_temporaries(const std::filesystem::path& path) {
+  for (const auto& entry : eso::entries_of(path))
+    if (is_temporary(entry.filename().string())) return true;
+  for (const auto& entry : eso::entries_of(path / "checkpoints"))
+    if (eso::is_unfinished_checkpoint(entry.filename().string())) return true;
+  return false;
+}
+
+/// Removes what a killed process was writing; only the holder of the lock writes here.
+void remove_temporaries(const std::filesystem::path& path) {
+  for (const auto& entry : eso::entries_of(path))
+    if (is_temporary(entry.filename().string())) eso::remove_folder(entry);
+  eso::remove_unfinished_checkpoints(path / "checkpoints");
+}
+
 /// Whether a counter is a number of steps; it is one too where an older checkpoint lacks it.
 bool counts(const nlohmann::json& counters, const char* name) {
   return !counters.contains(name) || counters.at(name).is_number_unsigned();
@@ -39,7 +68,9 @@ void RunDirectory::check_new(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(place, error))
     throw eso::input_error(place.string(), "is not a directory");
   if (place != path) return;
-  if (!std::filesystem::is_empty(path, error)) {
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    // What a process killed at once left behind; whether another one is at work shows when it is locked.
+    if (entry.path().filename() == lock_name && entry.is_regular_file() && !entry.is_symlink()) continue;
     throw eso::input_error(path.string(), "the output directory is not empty; --resume goes on with a run");
   }
 }
@@ -57,18 +88,35 @@ RunDirectory RunDirectory::create(const std::filesystem::path& path, const std::
   return RunDirectory(path, std::move(lock));
 }
 
+void RunDirectory::check_entries(const std::filesystem::path& path) {
+  for (const char* name : {"config.toml", "metrics.jsonl", "completions.jsonl", "report.html"}) {
+    std::error_code error;
+    const auto type = std::filesystem::symlink_status(path / name, error).type();
+    if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular)
+      throw eso::input_error((path / name).string(), "is not a regular file");
+  }
+  for (const char* name : {"checkpoints", "model"}) {
+    std::error_code error;
+    const auto type = std::filesystem::symlink_status(path / name, error).type();
+    if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::directory)
+      throw eso::input_error((path / name).string(), "is not a directory of its own");
+  }
+}
+
+void RunDirectory::tidy(const std::filesystem::path& path) {
+  if (!eso::is_named(path / lock_name) && !has_temporaries(path)) return;
+  const eso::DirectoryLock lock(path);
+  remove_temporaries(path);
+}
+
 RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path / "config.toml", error)) {
     throw eso::input_error(path.string(), "holds no run: it has no config.toml");
   }
+  check_entries(path);
   auto lock = std::make_unique<eso::DirectoryLock>(path);
-  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    // What a killed process was writing; only the holder of the lock writes here.
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos) {
-      std::filesystem::remove_all(entry.path(), error);
-    }
-  }
+  remove_temporaries(path);
   RunDirectory directory(path, std::move(lock));
   directory.resumed_ = true;
   return directory;
@@ -104,6 +152,7 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {
+      if (error.fault() != eso::Fault::input) throw;  // it may be readable later: nothing is touched
       say("{}: skipped, {}", path.string(), error.what());
     } catch (const nlohmann::json::exception&) {
       say("{}: skipped, its counters are unreadable", path.string());

@@ -31,6 +31,12 @@ class RunDirectory {
 
   /// Throws unless `create` would take the path. Changes nothing.
   static void check_new(const std::filesystem::path& path);
+
+  /// Throws an input `Error` that names what a run would not have put there: a link, a pipe.
+  static void check_entries(const std::filesystem::path& path);
+
+  /// Removes what a process killed at the end of its run left of its lock and temporaries.
+  static void tidy(const std::filesystem::path& path);
   /// Whether the run in `path` ended.
   static bool finished(const std::filesystem::path& path) {
     std::error_code error;

@@ -385,7 +385,9 @@ TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
   const TrainFlags flags = flags_of_run(directory);
+  RunDirectory::check_entries(directory);
   if (RunDirectory::finished(directory)) {
+    RunDirectory::tidy(directory);
     say("{}: the run is finished", directory.string());
     return {};
   }

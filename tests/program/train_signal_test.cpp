@@ -24,10 +24,10 @@ std::size_t step_of_checkpoint(const fs::path& run) {
 
 }  // namespace
 
-TEST_CASE("SIGINT and SIGTERM end train with 128 + n and a checkpoint from which it goes on") {
+TEST_CASE("SIGINT, SIGTERM and SIGHUP end train with 128 + n and a checkpoint from which it goes on") {
   const Runs runs;
   const auto whole = runs.train("whole", long_run);
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     INFO("signal " << signal);
     const fs::path run = runs / fmt::format("run{}", signal);
     Finished f;

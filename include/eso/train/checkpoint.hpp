@@ -208,11 +208,26 @@ inline void remove_folder(const std::filesystem::path& path) {
   if (error) throw system_error(path.string(), "cannot remove", error.value());
 }
 
+/// Whether a name is `.tmp-PID-step-K` or `.tmp-PID-step-K-old`, which only `save_checkpoint` gives.
+inline bool is_unfinished_checkpoint(std::string_view name) {
+  const auto take = [&](std::string_view text) {
+    if (!name.starts_with(text)) return false;
+    name.remove_prefix(text.size());
+    return true;
+  };
+  const auto take_digits = [&] {
+    const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+    name.remove_prefix(digits);
+    return digits > 0;
+  };
+  if (!take(".tmp-") || !take_digits() || !take("-step-") || !take_digits()) return false;
+  return name.empty() || name == "-old";
+}
+
 /// Removes what saves and removals that were cut off left behind. Only for the one process that writes there.
 inline void remove_unfinished_checkpoints(const std::filesystem::path& folder) {
   for (const std::filesystem::path& path : entries_of(folder)) {
-    const std::string name = path.filename().string();
-    if (name.starts_with(".tmp-") && name.find("-step-") != std::string::npos) remove_folder(path);
+    if (is_unfinished_checkpoint(path.filename().string())) remove_folder(path);
   }
 }
 
