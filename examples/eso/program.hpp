@@ -32,7 +32,8 @@ struct Interrupted {
   int signal;
 };
 
-/// Has SIGINT, SIGTERM and, unless it is ignored, SIGHUP call `handler`, on a stack of its own. The main thread calls this, which gets them.
+/// Has SIGINT, SIGTERM and, unless it is ignored, SIGHUP call `handler`, on a stack of its own. The main
+/// thread calls this, which gets them.
 void handle_signals(void (*handler)(int));
 /// From here on these signals are noted instead of ending the program; a second one ends it at once.
 void catch_signals();

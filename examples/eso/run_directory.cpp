@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "run_directory.hpp"
 
+#include <algorithm>
+
 #include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "program.hpp"
@@ -23,6 +25,14 @@ bool is_temporary(std::string_view name) {
   const std::string_view prefix = ".tmp-", suffix = "-model";
   return name.starts_with(prefix) && name.ends_with(suffix) && name.size() > prefix.size() + suffix.size() &&
          is_number(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+}
+
+/// Whether a process that was killed before the run began may have left this: its lock, an unfinished
+/// config.toml.
+bool is_left_by_start(const std::filesystem::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  return (name == lock_name || (name.starts_with("config.toml") && is_temporary(name))) &&
+         entry.is_regular_file() && !entry.is_symlink();
 }
 
 bool has_temporaries(const std::filesystem::path& path) {
@@ -69,34 +79,75 @@ void RunDirectory::check_new(const std::filesystem::path& path) {
     throw eso::input_error(place.string(), "is not a directory");
   if (place != path) return;
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    // What a process killed at once left behind; whether another one is at work shows when it is locked.
-    if (entry.path().filename() == lock_name && entry.is_regular_file() && !entry.is_symlink()) continue;
+    if (is_left_by_start(entry)) continue;  // whether its process is at work shows when it is locked
     throw eso::input_error(path.string(), "the output directory is not empty; --resume goes on with a run");
   }
 }
 
 RunDirectory RunDirectory::create(const std::filesystem::path& path, const std::string& config) {
   check_new(path);
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) throw eso::system_error(path.string(), "cannot make the directory", error.value());
+  eso::make_folders_durably(path);
   auto lock = std::make_unique<eso::DirectoryLock>(path);
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.path().filename() != lock_name) check_new(path);  // another process was faster
-  }
+  check_new(path);  // another process may have been faster
+  remove_temporaries(path);
   eso::write_durably(path / "config.toml", config);
   return RunDirectory(path, std::move(lock));
 }
 
-void RunDirectory::check_entries(const std::filesystem::path& path) {
-  for (const char* name : {"config.toml", "metrics.jsonl", "completions.jsonl", "report.html"}) {
-    std::error_code error;
-    const auto type = std::filesystem::symlink_status(path / name, error).type();
-    if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular)
-      throw eso::input_error((path / name).string(), "is not a regular file");
+bool RunDirectory::finished(const std::filesystem::path& path) {
+  std::error_code error;
+  const bool there = std::filesystem::exists(path / "model" / "config.json", error);
+  if (error) throw eso::system_error((path / "model").string(), "cannot be looked into", error.value());
+  return there;
+}
+
+std::optional<nlohmann::json> RunDirectory::recorded(const std::filesystem::path& path) {
+  for (const auto& [step, checkpoint] : eso::list_checkpoints(path / "checkpoints")) {
+    const std::filesystem::path manifest = checkpoint / "checkpoint.json";
+    try {
+      nlohmann::json counters = eso::read_manifest(manifest).value("counters", nlohmann::json());
+      for (const char* name : {"settings", "files"}) {
+        if (counters.is_object() && counters.contains(name) && counters[name].is_object()) continue;
+        throw eso::OtherVersion(eso::Fault::input, manifest.string(),
+                                fmt::format("does not record the {} of the run: another version of eso wrote "
+                                            "it, and the run must be begun anew",
+                                            name));
+      }
+      return counters;
+    } catch (const eso::Error& error) {
+      if (!eso::is_damage(error)) throw;  // `restore` tells of it
+    }
   }
-  for (const char* name : {"checkpoints", "model"}) {
-    std::error_code error;
+  return std::nullopt;
+}
+
+void RunDirectory::check_began(const std::filesystem::path& path) {
+  std::error_code code;
+  if (!eso::is_named(path / "config.toml") && std::filesystem::is_directory(path, code)) {
+    const bool began = std::any_of(std::filesystem::directory_iterator(path), {},
+                                   [](const auto& entry) { return is_left_by_start(entry); });
+    throw eso::input_error(path.string(),
+                           began ? "the run was killed before it began: begin it anew, without --resume"
+                                 : "holds no run: it has no config.toml");
+  }
+}
+
+void RunDirectory::check_file(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto type = std::filesystem::symlink_status(path, error).type();
+  if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular)
+    throw eso::input_error(path.string(), "is not a regular file");
+}
+
+void RunDirectory::check_entries(const std::filesystem::path& path) {
+  std::error_code error;
+  for (const char* name : {"config.toml", "metrics.jsonl", "completions.jsonl", "report.html", lock_name})
+    check_file(path / name);
+  for (const char* name : {"metrics.jsonl", "completions.jsonl"}) {  // cut and appended to where they are
+    if (eso::is_named(path / name) && std::filesystem::hard_link_count(path / name, error) > 1 && !error)
+      throw eso::input_error((path / name).string(), "is a file of another name, too: a hard link");
+  }
+  for (const char* name : {"checkpoints", "model", "adapter"}) {
     const auto type = std::filesystem::symlink_status(path / name, error).type();
     if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::directory)
       throw eso::input_error((path / name).string(), "is not a directory of its own");
@@ -110,10 +161,7 @@ void RunDirectory::tidy(const std::filesystem::path& path) {
 }
 
 RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path / "config.toml", error)) {
-    throw eso::input_error(path.string(), "holds no run: it has no config.toml");
-  }
+  check_began(path);
   check_entries(path);
   auto lock = std::make_unique<eso::DirectoryLock>(path);
   remove_temporaries(path);
@@ -152,7 +200,7 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {
-      if (error.fault() != eso::Fault::input) throw;  // it may be readable later: nothing is touched
+      if (!eso::is_damage(error)) throw;
       say("{}: skipped, {}", path.string(), error.what());
     } catch (const nlohmann::json::exception&) {
       say("{}: skipped, its counters are unreadable", path.string());

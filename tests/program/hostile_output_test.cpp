@@ -56,7 +56,7 @@ std::vector<HostileCase> output_cases() {
           "a device", [](const Place&) { return "/dev/null"; }, "/dev/null: is not a directory"),
       output(
           "a place that takes no folder", [](const Place&) { return "/proc/eso"; },
-          "/proc/eso: cannot make the directory: ", 1),
+          "/proc/eso: cannot make the folder: ", 1),
       output(
           "a folder whose name is no UTF-8", [](const Place& place) { return place / "caf\xE9"; },
           "--output: the path is not UTF-8"),

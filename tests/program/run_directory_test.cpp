@@ -11,7 +11,9 @@ TEST_CASE("a link in a run directory is refused and never followed") {
   const Runs runs;
   runs.train("run", Runs::active());
   const fs::path run = runs / "run", victim = runs / "victim";
-  for (const char* name : {"metrics.jsonl", "completions.jsonl", "report.html", "checkpoints", "model"}) {
+  write_file(run / ".lock", "");  // as a kill leaves it
+  for (const char* name : {"config.toml", "metrics.jsonl", "completions.jsonl", "report.html", "checkpoints",
+                           "model", ".lock"}) {
     INFO(name);
     write_file(victim, "precious\n");
     fs::rename(run / name, runs / "aside");
@@ -21,6 +23,41 @@ TEST_CASE("a link in a run directory is refused and never followed") {
     fs::remove(run / name);
     fs::rename(runs / "aside", run / name);
   }
+}
+
+TEST_CASE("records that have a second name are refused: they would be cut under that one, too") {
+  const Runs runs;
+  runs.train("run", Runs::active());
+  const fs::path run = runs / "run";
+  fs::remove_all(run / "model");
+  for (const char* name : {"metrics.jsonl", "completions.jsonl"}) {
+    INFO(name);
+    const std::string records = read_file(run / name);
+    fs::create_hard_link(run / name, runs / "kept");
+    CHECK(not_refused(program({"train", "--resume", run.string()}), {(run / name).string(), "hard link"}) ==
+          "");
+    CHECK(read_file(runs / "kept") == records);
+    fs::remove(runs / "kept");
+  }
+}
+
+TEST_CASE("eso report follows no link at report.html") {
+  const Runs runs;
+  runs.train("run", Runs::active());
+  const fs::path run = runs / "run", victim = runs / "victim";
+  write_file(victim, "precious\n");
+  fs::remove(run / "report.html");
+  fs::create_symlink(victim, run / "report.html");
+  CHECK(not_refused(program({"report", run.string()}), {(run / "report.html").string()}) == "");
+  CHECK(read_file(victim) == "precious\n");
+  fs::remove(run / "report.html");
+  CHECK(program({"report", run.string()}).code == 0);
+}
+
+TEST_CASE("a run makes the folders above its own") {
+  const Runs runs;
+  CHECK(program(runs.call("deep/er/run/", Runs::active())).code == 0);
+  CHECK(fs::exists(runs / "deep" / "er" / "run" / "model"));
 }
 
 TEST_CASE("a directory that holds a lock alone is as good as an empty one") {
@@ -39,8 +76,14 @@ TEST_CASE("resuming removes a run's own temporaries and nothing else") {
   fs::create_directory(run / "checkpoints" / ours);
   fs::create_directory(run / "checkpoints" / users);
   write_file(run / "notes.tmp-mine", "kept");
+  write_file(run / "config.toml.tmp-123x", "kept");
+  write_file(run / "report.html.tmp-123", "half");
+  write_file(run / ".lock", "999999999\n");
   CHECK(program({"train", "--resume", run.string()}).code == 0);
   CHECK(!fs::exists(run / "checkpoints" / ours));
   CHECK(fs::exists(run / "checkpoints" / users));
   CHECK(read_file(run / "notes.tmp-mine") == "kept");
+  CHECK(fs::exists(run / "config.toml.tmp-123x"));
+  CHECK(!fs::exists(run / "report.html.tmp-123"));
+  CHECK(!fs::exists(run / ".lock"));
 }

@@ -51,6 +51,19 @@ struct LoadedCheckpoint {
 /// Told of every checkpoint that is passed over: its path and, in one line, why.
 using OnSkippedCheckpoint = std::function<void(const std::filesystem::path& path, const std::string& reason)>;
 
+/// The input `Error` of a checkpoint that is whole and of another version of its format: to pass over it
+/// would be to lose what a newer program made.
+class OtherVersion : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Whether the error says that a checkpoint is damaged: it is passed over. Else it may be readable later, or
+/// by another program, and who resumes must stop.
+inline bool is_damage(const Error& error) {
+  return error.fault() == Fault::input && dynamic_cast<const OtherVersion*>(&error) == nullptr;
+}
+
 /// The text of `checkpoint.json`.
 inline std::string make_manifest(std::int64_t step, const nlohmann::json& counters, const FileDigest& model,
                                  const FileDigest& optimizer) {
@@ -67,7 +80,7 @@ inline std::string make_manifest(std::int64_t step, const nlohmann::json& counte
 }
 
 /// The content of `checkpoint.json` after its own checksum agreed. Throws an input `Error` that names the
-/// file.
+/// file, `OtherVersion` for one of another version.
 inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   constexpr std::size_t prefix = std::string_view("{\"crc32\":\"xxxxxxxx\",").size();
   const std::string where = path.string();
@@ -88,7 +101,8 @@ inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   const auto version = json.find("version");
   if (version == json.end() || *version != 1) {
     const bool number = version != json.end() && version->is_number();
-    throw input_error(where, "is of another version", number ? version->dump() : std::string(), "1");
+    throw OtherVersion(Fault::input, where, "is of another version", number ? version->dump() : std::string(),
+                       "1");
   }
   return json;
 }
@@ -180,14 +194,16 @@ inline std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoi
 }
 
 /// The newest checkpoint of `folder` whose manifest and checksums verify, opened; nothing if there is none.
-/// Those that are newer and do not verify are reported to `on_skipped`, which may be empty; other names are
-/// passed over.
+/// Those that are newer and damaged are reported to `on_skipped`, which may be empty; other names are passed
+/// over. Throws a system `Error` for one that cannot be read for the moment, `OtherVersion` for one of
+/// another version.
 inline std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& folder,
                                                               const OnSkippedCheckpoint& on_skipped = {}) {
   for (const auto& checkpoint : list_checkpoints(folder)) {
     try {
       return load_checkpoint(checkpoint.second);
     } catch (const Error& error) {
+      if (!is_damage(error)) throw;
       if (on_skipped) on_skipped(checkpoint.second, error.what());
     }
   }
@@ -317,9 +333,7 @@ inline void save_checkpoint(const std::filesystem::path& folder, std::int64_t st
   require(step >= 0, "save_checkpoint", "the step is negative");
   require(keep >= 0, "save_checkpoint", "cannot keep a negative number of checkpoints");
   require(counters.is_object(), "save_checkpoint", "counters are not an object");
-  std::error_code error;
-  if (std::filesystem::create_directories(folder, error)) sync_directory(parent_folder(folder));
-  if (error) throw system_error(folder.string(), "cannot make the folder", error.value());
+  make_folders_durably(folder);
   remove_unfinished_checkpoints(folder);
   {
     const UnfinishedCheckpoint unfinished(folder, step);
