@@ -196,7 +196,8 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
                            &completions = newest->counters.at("completions_bytes");
       if (!metrics.is_number_unsigned() || !completions.is_number_unsigned() ||
           !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned() ||
-          !counts(newest->counters, "left_out") || !counts(newest->counters, "left_out_last"))
+          !newest->counters.at("processes").is_number_unsigned() || !counts(newest->counters, "left_out") ||
+          !counts(newest->counters, "left_out_last"))
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {

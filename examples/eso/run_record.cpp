@@ -173,6 +173,7 @@ std::filesystem::path reference_folder(const TrainFlags& flags) {
 }  // namespace
 
 std::vector<Setting> settings_of(TrainFlags flags) {
+  if (flags.threads == 0) flags.threads = processor_count();  // as config.toml has it
   CLI::App app;
   FlagSet set(app);
   add_train_flags(set, flags);

@@ -105,6 +105,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
                                   {"settings", settings},
                                   {"files", run.files},
                                   {"data", data},
+                                  {"processes", run.ranks.size()},
                                   {"left_out", run.result.left_out},
                                   {"left_out_last", run.result.left_out_last}};
     const std::vector<eso::TensorView> optimizer =
@@ -225,14 +226,18 @@ std::optional<eso::LoadedCheckpoint> restore(const RunState& run, const Check& c
 template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
   configure(run.flags, run.method, trainer);
-  const auto same_data = [&](const nlohmann::json& counters) {
+  const auto check = [&](const nlohmann::json& counters) {
     const std::string found = data_record(run.examples),
                       expected = counters.at("data").template get<std::string>();
-    if (found == expected) return;
-    throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
-                           found, expected);
+    if (found != expected)
+      throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
+                             found, expected);
+    // Their sums are rounded elsewhere.
+    const std::string now = fmt::format("{}", run.ranks.size()), then = counters.at("processes").dump();
+    if (now != then)
+      throw eso::input_error("WORLD_SIZE", "the run began with another number of processes", now, then);
   };
-  if (const auto checkpoint = restore(run, same_data)) {
+  if (const auto checkpoint = restore(run, check)) {
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     trainer.steps_done = checkpoint->step;

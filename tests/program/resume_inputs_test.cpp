@@ -160,6 +160,21 @@ TEST_CASE("resuming takes other settings that change no result, and inputs that 
   CHECK(difference(whole, run) == "");
 }
 
+TEST_CASE("a run with as many threads as there are processors is resumed") {
+  const Runs runs;
+  const fs::path run = runs.train("run", {"--method", "sft", "--max-steps", "1"});
+  cut_off(run);
+  CHECK(resume_run(run).code == 0);
+}
+
+TEST_CASE("resuming refuses another number of processes") {
+  const Runs runs;
+  const fs::path run = runs.train("run", Runs::active() + Words{"--max-steps", "1"});
+  cut_off(run);
+  edit_manifest(run / "checkpoints" / "step-1", [](Json& json) { json["counters"]["processes"] = 2; });
+  refuse(run, {"WORLD_SIZE: the run began with another number of processes, found 1, expected 2"});
+}
+
 TEST_CASE("resuming refuses every file that is not as the run began, by its name") {
   std::string pairs;
   for (const char* word : {"a", "the", "Q", "zz"})
@@ -207,12 +222,9 @@ TEST_CASE("resuming refuses every file that is not as the run began, by its name
   changed(runs.data, "\n" + pairs, "the examples are not those that the run began with");
   changed(runs.data, pairs.substr(pairs.find('\n') + 1),
           "the examples are not those that the run began with");
-  for (const char* name : {"special_tokens_map.json"}) {
-    INFO(name);
-    fs::rename(model / name, runs / "aside");
-    refuse(run, {(model / name).string() + ": is missing"});
-    fs::rename(runs / "aside", model / name);
-  }
+  fs::rename(model / "special_tokens_map.json", runs / "aside");
+  refuse(run, {(model / "special_tokens_map.json").string() + ": is missing, and the run began with it"});
+  fs::rename(runs / "aside", model / "special_tokens_map.json");
   Json config = Json::parse(read_file(model / "config.json"));
   config["transformers_version"] = "9.9.9";
   write_file(model / "config.json", config.dump(7));  // says the same

@@ -1,11 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include <catch2/catch.hpp>
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "run_directory.hpp"
 #include "train_run.hpp"
 
 namespace fs = std::filesystem;
+
+namespace {
+
+std::set<std::string> synced;  // what this process has brought to the disk
+
+}  // namespace
+
+/// Stands before the C library's own.
+extern "C" int fsync(int file) {
+  synced.insert(fs::read_symlink(fmt::format("/proc/self/fd/{}", file)).string());
+  return static_cast<int>(::syscall(SYS_fsync, file));
+}
+
+TEST_CASE("a new run directory is on the disk with all folders above it that are new") {
+  const TemporaryFolder folder;
+  synced.clear();
+  eso_program::RunDirectory::create(folder / "new/run/", "");
+  for (const fs::path& path : {folder.path(), folder / "new", folder / "new/run"}) {
+    INFO(path);
+    CHECK(synced.contains(path.string()));
+  }
+}
 
 TEST_CASE("a link in a run directory is refused and never followed") {
   const Runs runs;
