@@ -12,6 +12,7 @@
 #include "methods.hpp"
 #include "presets.hpp"
 #include "program.hpp"
+#include "run_record.hpp"
 
 namespace eso_program {
 namespace {
@@ -87,15 +88,11 @@ std::int64_t first_active(const TrainFlags& flags) {
 /// Makes the directory of a run that is to go on after the steps that it shares with `from`.
 void copy_shared_steps(const std::filesystem::path& from, std::int64_t step, const TrainFlags& flags) {
   const std::filesystem::path to = flags.output;
-  const std::string name = fmt::format("step-{}", step);
-  const eso::LoadedCheckpoint checkpoint = eso::load_checkpoint(from / "checkpoints" / name);
-  std::error_code error;
-  std::filesystem::create_directories(to / "checkpoints", error);
-  if (!error) {
-    std::filesystem::copy(from / "checkpoints" / name, to / "checkpoints" / name,
-                          std::filesystem::copy_options::recursive, error);
-  }
-  if (error) throw eso::system_error(to.string(), "cannot copy the shared steps", error.value());
+  eso::LoadedCheckpoint checkpoint =
+      eso::load_checkpoint(from / "checkpoints" / fmt::format("step-{}", step));
+  checkpoint.counters["settings"] = settings_record(flags);  // they differ in what these steps do not read
+  eso::save_checkpoint(to / "checkpoints", step, checkpoint.model.tensors(), checkpoint.optimizer.tensors(),
+                       checkpoint.counters);
   for (const auto& [file, counter] :
        {std::pair("metrics.jsonl", "metrics_bytes"), std::pair("completions.jsonl", "completions_bytes")}) {
     const std::string records = eso::read_file(from / file);

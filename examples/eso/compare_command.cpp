@@ -262,8 +262,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
                            "the output directory is not empty; a comparison begins in a new one");
   }
   RunDirectory::check_new(directory);
-  std::filesystem::create_directories(directory, error);
-  if (error) throw eso::system_error(directory.string(), "cannot make the directory", error.value());
+  eso::make_folders_durably(directory);
   const eso::DirectoryLock lock(directory);
   ArmTrainer trainer(directory, arms, inputs);
   std::vector<std::vector<Evaluated>> runs(arms.size());

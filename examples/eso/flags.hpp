@@ -47,7 +47,7 @@ class FlagSet {
     }
     option->capture_default_str();
     flags_.push_back(
-        {name, option,
+        {name, option, &value,
          [name, &value](const toml::node& node, const std::string& where) { read(node, where, value); },
          [&value] { return written(value); }});
     return option;
@@ -57,7 +57,7 @@ class FlagSet {
   CLI::Option* add_switch(const std::string& name, bool& value, const std::string& help) {
     CLI::Option* option = app_->add_flag("--" + name, value, help);
     flags_.push_back(
-        {name, option,
+        {name, option, &value,
          [&value](const toml::node& node, const std::string& where) { read(node, where, value); },
          [&value] { return written(value); }});
     return option;
@@ -99,6 +99,12 @@ class FlagSet {
     return std::nullopt;
   }
 
+  /// Calls `visit(name, address of the value, value as TOML)` for each flag.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (const Flag& flag : flags_) visit(flag.name, flag.value, flag.write());
+  }
+
   /// All flags with their values as TOML.
   std::string toml() const {
     std::string text;
@@ -110,6 +116,7 @@ class FlagSet {
   struct Flag {
     std::string name;
     CLI::Option* option;
+    const void* value;
     std::function<void(const toml::node&, const std::string&)> read;
     std::function<std::string()> write;
     bool from_file = false;

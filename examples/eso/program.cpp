@@ -109,6 +109,9 @@ void handle_signals(void (*handler)(int)) {
   action.sa_flags = SA_ONSTACK;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup{};  // nohup has it ignored, and so it stays
+  if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+    sigaction(SIGHUP, &action, nullptr);
 }
 
 void catch_signals() { handle_signals(note_signal); }

@@ -32,9 +32,10 @@ struct Interrupted {
   int signal;
 };
 
-/// Has SIGINT and SIGTERM call `handler`, on a stack of its own. The main thread calls this, which gets them.
+/// Has SIGINT, SIGTERM and, unless it is ignored, SIGHUP call `handler`, on a stack of its own. The main
+/// thread calls this, which gets them.
 void handle_signals(void (*handler)(int));
-/// From here on SIGINT and SIGTERM are noted instead of ending the program; a second one ends it at once.
+/// From here on these signals are noted instead of ending the program; a second one ends it at once.
 void catch_signals();
 /// Throws `Interrupted` if a signal was noted.
 void check_signals();

@@ -8,6 +8,7 @@
 #include "model_flags.hpp"
 #include "program.hpp"
 #include "report/report.hpp"
+#include "run_directory.hpp"
 
 namespace eso_program {
 
@@ -22,6 +23,8 @@ Command add_report(CLI::App& app) {
     std::error_code error;
     if (!std::filesystem::is_directory(path, error))
       throw eso::input_error(path.string(), "no such directory");
+    RunDirectory::check_file(path /
+                             "report.html");  // who planted a link there would have its target replaced
     const bool comparison = std::filesystem::exists(path / "comparison.json", error);
     eso::write_durably(path / "report.html", comparison ? comparison_report(path) : run_report(path));
     say("{}", (path / "report.html").string());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "run_directory.hpp"
 
+#include <algorithm>
+
 #include "eso/text/json_file.hpp"
 #include "eso/train/durable_file.hpp"
 #include "program.hpp"
@@ -10,6 +12,43 @@ namespace eso_program {
 namespace {
 
 const char* const lock_name = ".lock";
+
+/// Whether a name is one under which a run writes a file or its model: `NAME.tmp-PID`, `.tmp-PID-model`.
+bool is_temporary(std::string_view name) {
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  for (const char* file : {"config.toml", "report.html"}) {
+    const std::string prefix = std::string(file) + ".tmp-";
+    if (name.starts_with(prefix) && is_number(name.substr(prefix.size()))) return true;
+  }
+  const std::string_view prefix = ".tmp-", suffix = "-model";
+  return name.starts_with(prefix) && name.ends_with(suffix) && name.size() > prefix.size() + suffix.size() &&
+         is_number(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+}
+
+/// Whether a process that was killed before the run began may have left this: its lock, an unfinished
+/// config.toml.
+bool is_left_by_start(const std::filesystem::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  return (name == lock_name || (name.starts_with("config.toml") && is_temporary(name))) &&
+         entry.is_regular_file() && !entry.is_symlink();
+}
+
+bool has_temporaries(const std::filesystem::path& path) {
+  for (const auto& entry : eso::entries_of(path))
+    if (is_temporary(entry.filename().string())) return true;
+  for (const auto& entry : eso::entries_of(path / "checkpoints"))
+    if (eso::is_unfinished_checkpoint(entry.filename().string())) return true;
+  return false;
+}
+
+/// Removes what a killed process was writing; only the holder of the lock writes here.
+void remove_temporaries(const std::filesystem::path& path) {
+  for (const auto& entry : eso::entries_of(path))
+    if (is_temporary(entry.filename().string())) eso::remove_folder(entry);
+  eso::remove_unfinished_checkpoints(path / "checkpoints");
+}
 
 /// Whether a counter is a number of steps; it is one too where an older checkpoint lacks it.
 bool counts(const nlohmann::json& counters, const char* name) {
@@ -39,36 +78,93 @@ void RunDirectory::check_new(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(place, error))
     throw eso::input_error(place.string(), "is not a directory");
   if (place != path) return;
-  if (!std::filesystem::is_empty(path, error)) {
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    if (is_left_by_start(entry)) continue;  // whether its process is at work shows when it is locked
     throw eso::input_error(path.string(), "the output directory is not empty; --resume goes on with a run");
   }
 }
 
 RunDirectory RunDirectory::create(const std::filesystem::path& path, const std::string& config) {
   check_new(path);
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) throw eso::system_error(path.string(), "cannot make the directory", error.value());
+  eso::make_folders_durably(path);
   auto lock = std::make_unique<eso::DirectoryLock>(path);
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.path().filename() != lock_name) check_new(path);  // another process was faster
-  }
+  check_new(path);  // another process may have been faster
+  remove_temporaries(path);
   eso::write_durably(path / "config.toml", config);
   return RunDirectory(path, std::move(lock));
 }
 
-RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
+bool RunDirectory::finished(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path / "config.toml", error)) {
-    throw eso::input_error(path.string(), "holds no run: it has no config.toml");
-  }
-  auto lock = std::make_unique<eso::DirectoryLock>(path);
-  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    // What a killed process was writing; only the holder of the lock writes here.
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos) {
-      std::filesystem::remove_all(entry.path(), error);
+  const bool there = std::filesystem::exists(path / "model" / "config.json", error);
+  if (error) throw eso::system_error((path / "model").string(), "cannot be looked into", error.value());
+  return there;
+}
+
+std::optional<nlohmann::json> RunDirectory::recorded(const std::filesystem::path& path) {
+  for (const auto& [step, checkpoint] : eso::list_checkpoints(path / "checkpoints")) {
+    const std::filesystem::path manifest = checkpoint / "checkpoint.json";
+    try {
+      nlohmann::json counters = eso::read_manifest(manifest).value("counters", nlohmann::json());
+      for (const char* name : {"settings", "files"}) {
+        if (counters.is_object() && counters.contains(name) && counters[name].is_object()) continue;
+        throw eso::OtherVersion(eso::Fault::input, manifest.string(),
+                                fmt::format("does not record the {} of the run: another version of eso wrote "
+                                            "it, and the run must be begun anew",
+                                            name));
+      }
+      return counters;
+    } catch (const eso::Error& error) {
+      if (!eso::is_damage(error)) throw;  // `restore` tells of it
     }
   }
+  return std::nullopt;
+}
+
+void RunDirectory::check_began(const std::filesystem::path& path) {
+  std::error_code code;
+  if (!eso::is_named(path / "config.toml") && std::filesystem::is_directory(path, code)) {
+    const bool began = std::any_of(std::filesystem::directory_iterator(path), {},
+                                   [](const auto& entry) { return is_left_by_start(entry); });
+    throw eso::input_error(path.string(),
+                           began ? "the run was killed before it began: begin it anew, without --resume"
+                                 : "holds no run: it has no config.toml");
+  }
+}
+
+void RunDirectory::check_file(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto type = std::filesystem::symlink_status(path, error).type();
+  if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular)
+    throw eso::input_error(path.string(), "is not a regular file");
+}
+
+void RunDirectory::check_entries(const std::filesystem::path& path) {
+  std::error_code error;
+  for (const char* name : {"config.toml", "metrics.jsonl", "completions.jsonl", "report.html", lock_name})
+    check_file(path / name);
+  for (const char* name : {"metrics.jsonl", "completions.jsonl"}) {  // cut and appended to where they are
+    if (eso::is_named(path / name) && std::filesystem::hard_link_count(path / name, error) > 1 && !error)
+      throw eso::input_error((path / name).string(), "is a file of another name, too: a hard link");
+  }
+  for (const char* name : {"checkpoints", "model", "adapter"}) {
+    const auto type = std::filesystem::symlink_status(path / name, error).type();
+    if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::directory)
+      throw eso::input_error((path / name).string(), "is not a directory of its own");
+  }
+}
+
+void RunDirectory::tidy(const std::filesystem::path& path) {
+  if (!eso::is_named(path / lock_name) && !has_temporaries(path)) return;
+  const eso::DirectoryLock lock(path);
+  remove_temporaries(path);
+}
+
+RunDirectory RunDirectory::reopen(const std::filesystem::path& path) {
+  check_began(path);
+  check_entries(path);
+  auto lock = std::make_unique<eso::DirectoryLock>(path);
+  remove_temporaries(path);
   RunDirectory directory(path, std::move(lock));
   directory.resumed_ = true;
   return directory;
@@ -100,10 +196,12 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
                            &completions = newest->counters.at("completions_bytes");
       if (!metrics.is_number_unsigned() || !completions.is_number_unsigned() ||
           !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned() ||
-          !counts(newest->counters, "left_out") || !counts(newest->counters, "left_out_last"))
+          !newest->counters.at("processes").is_number_unsigned() || !counts(newest->counters, "left_out") ||
+          !counts(newest->counters, "left_out_last"))
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {
+      if (!eso::is_damage(error)) throw;
       say("{}: skipped, {}", path.string(), error.what());
     } catch (const nlohmann::json::exception&) {
       say("{}: skipped, its counters are unreadable", path.string());

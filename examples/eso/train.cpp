@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "train.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
@@ -22,6 +20,7 @@
 #include "report/report.hpp"
 #include "run_directory.hpp"
 #include "run_inputs.hpp"
+#include "run_record.hpp"
 
 namespace eso_program {
 namespace {
@@ -49,20 +48,6 @@ std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokeniz
   return text;
 }
 
-/// What tells the ids of one run from those of another.
-std::string digest(const std::vector<eso::Example>& examples) {
-  uLong crc = ::crc32(0, nullptr, 0);
-  for (const eso::Example& example : examples) {
-    for (const eso::Tokens* tokens : {&example.prompt, &example.target, &example.rejected}) {
-      const std::size_t count = tokens->size();
-      crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(&count), sizeof count);
-      if (count == 0) continue;  // zlib takes a null pointer for a new beginning
-      crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(tokens->data()), count * sizeof(eso::TokenId));
-    }
-  }
-  return fmt::format("{} examples with checksum {:08x}", examples.size(), crc);
-}
-
 /// Everything of a run that does not depend on its loss.
 struct RunState {
   const TrainFlags& flags;
@@ -71,6 +56,7 @@ struct RunState {
   const AnyModel& model;
   const eso::ByteLevelBpe& tokenizer;
   const std::vector<eso::Example>& examples;
+  const nlohmann::json& files;   // their checksums, where this process writes
   ReferenceLogProbs* reference;  // null where none is read
   RunDirectory& directory;
   TrainResult& result;
@@ -114,9 +100,12 @@ void check_signals_of_all(const AnyRanks& ranks) {
 template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
-  const auto save = [&, data = digest(run.examples)] {
+  const auto save = [&, data = data_record(run.examples), settings = settings_record(run.flags)] {
     const nlohmann::json counters{{"tokens", trainer.tokens_seen},
+                                  {"settings", settings},
+                                  {"files", run.files},
                                   {"data", data},
+                                  {"processes", run.ranks.size()},
                                   {"left_out", run.result.left_out},
                                   {"left_out_last", run.result.left_out_last}};
     const std::vector<eso::TensorView> optimizer =
@@ -236,14 +225,18 @@ std::optional<eso::LoadedCheckpoint> restore(const RunState& run, const Check& c
 template <class Trainer>
 std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) {
   configure(run.flags, run.method, trainer);
-  const auto same_data = [&](const nlohmann::json& counters) {
-    const std::string found = digest(run.examples),
+  const auto check = [&](const nlohmann::json& counters) {
+    const std::string found = data_record(run.examples),
                       expected = counters.at("data").template get<std::string>();
-    if (found == expected) return;
-    throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
-                           found, expected);
+    if (found != expected)
+      throw eso::input_error(run.flags.data.front(), "the examples are not those that the run began with",
+                             found, expected);
+    // Their sums are rounded elsewhere.
+    const std::string now = fmt::format("{}", run.ranks.size()), then = counters.at("processes").dump();
+    if (now != then)
+      throw eso::input_error("WORLD_SIZE", "the run began with another number of processes", now, then);
   };
-  if (const auto checkpoint = restore(run, same_data)) {
+  if (const auto checkpoint = restore(run, check)) {
     model.load_state(checkpoint->model.lookup());
     trainer.optimizer.load_state(checkpoint->optimizer.lookup());
     checkpoint->model.check_unchanged(), checkpoint->optimizer.check_unchanged();
@@ -309,7 +302,7 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   flags.threads = 1, flags.device = "cpu";
   flags.model = flags.output = "folder";
   flags.data.clear(), flags.layout.answers.clear(), flags.dpo_reference.clear();
-  const std::vector<std::string> all = ranks.exchange(config_of(flags) + digest(examples));
+  const std::vector<std::string> all = ranks.exchange(config_of(flags) + data_record(examples));
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;
     throw eso::input_error(fmt::format("rank {}", rank),
@@ -318,11 +311,15 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
 }
 
 /// Loads everything, calls `open` with a comment about the data for the directory once nothing can be refused
-/// any more, and trains.
+/// any more, and trains. `recorded` is what the checkpoints of a run that is taken up say of its files, null
+/// where there are none.
 template <class Open>
-TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
+TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks,
+                     const nlohmann::json& recorded, const Open& open) {
   const auto start = std::chrono::steady_clock::now();
   const auto threads = make_threads(f.threads);
+  nlohmann::json files;
+  if (!recorded.is_null()) check_files(f, files = files_record(f, *threads), recorded);
   const bool fresh = f.method == "pretrain" && !has_weights(f.model);
   ModelFolder folder = fresh ? ModelFolder{random_model(f, f.model, f.seed, threads), load_tokenizer(f.model)}
                              : open_model_folder(f, f.model, threads, Use::training);
@@ -341,10 +338,11 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   check_alike(ranks, f, examples);
+  if (files.is_null() && ranks.rank() == 0) files = files_record(f, *threads);
   RunDirectory directory = ranks.rank() == 0 ? open(data_comment(data)) : RunDirectory::follow(f.output);
   TrainResult result;
-  const RunState run{f,         method,    hooks,  model, tokenizer, examples,
-                     reference, directory, result, ranks, *threads};
+  const RunState run{f,     method,    hooks,     model,  tokenizer, examples,
+                     files, reference, directory, result, ranks,     *threads};
   result.steps = run_method(
       run, model,
       model.optimizer({.adam = f.optimizer == "adamw",
@@ -382,19 +380,26 @@ TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
   if (std::getenv("WORLD_SIZE") == nullptr) RunDirectory::check_new(flags.output);
   const AnyRanks ranks = join(flags);
   if (ranks.rank() == 0) RunDirectory::check_new(flags.output);
-  return train_in(flags, hooks, ranks, [&](const std::string& comment) {
+  return train_in(flags, hooks, ranks, nullptr, [&](const std::string& comment) {
     return RunDirectory::create(flags.output, config_of(flags) + comment);
   });
 }
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
+  RunDirectory::check_began(directory);
+  RunDirectory::check_entries(directory);
   const TrainFlags flags = flags_of_run(directory);
   if (RunDirectory::finished(directory)) {
+    RunDirectory::tidy(directory);
     say("{}: the run is finished", directory.string());
     return {};
   }
+  const std::optional<nlohmann::json> recorded = RunDirectory::recorded(directory);
+  if (recorded) check_settings(flags, recorded->at("settings"), directory / "config.toml");
   const AnyRanks ranks = join(flags);
-  return train_in(flags, hooks, ranks, [&](const std::string&) { return RunDirectory::reopen(directory); });
+  const nlohmann::json files = recorded && ranks.rank() == 0 ? recorded->at("files") : nlohmann::json();
+  return train_in(flags, hooks, ranks, files,
+                  [&](const std::string&) { return RunDirectory::reopen(directory); });
 }
 
 }  // namespace eso_program

@@ -36,8 +36,8 @@ struct MethodFlags {
   double slic_margin = 1, slic_weight = 0.5;
 };
 
-/// The flags of `eso train`.
-struct TrainFlags : MethodFlags, BackendOptions {
+/// Those that every run reads.
+struct RunFlags {
   std::string model, format, method, output, preset = "paper";
   std::vector<std::string> data;
   DataFlags layout;
@@ -65,6 +65,9 @@ struct TrainFlags : MethodFlags, BackendOptions {
   std::int64_t window_tokens = 0;
   std::string sft_reduction = "token-mean";
 };
+
+/// The flags of `eso train`. A member, of its bases too, needs an entry in run_record.cpp.
+struct TrainFlags : MethodFlags, BackendOptions, RunFlags {};
 
 /// Adds them all to a set.
 void add_train_flags(FlagSet& set, TrainFlags& flags);

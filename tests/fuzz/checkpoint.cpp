@@ -3,6 +3,7 @@
 // what follows the checksum, which is put before it here; any other input is the file.
 
 #include <array>
+#include <optional>
 
 #include "eso/train/checkpoint.hpp"
 #include "fuzz.hpp"
@@ -38,8 +39,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto loaded = fuzz::attempt([] { return eso::load_checkpoint(checkpoint()); });
 
   std::size_t skipped = 0;
-  const auto newest = eso::load_newest_checkpoint(
-      fuzz::folder(), [&](const std::filesystem::path&, const std::string&) { ++skipped; });
+  std::optional<eso::LoadedCheckpoint> newest;
+  try {
+    newest = eso::load_newest_checkpoint(
+        fuzz::folder(), [&](const std::filesystem::path&, const std::string&) { ++skipped; });
+  } catch (const eso::OtherVersion&) {
+    fuzz::check(!loaded, "a checkpoint of another version does not load");
+    return 0;
+  }
   fuzz::check(newest.has_value() == loaded.has_value(), "the newest checkpoint is one that loads");
   fuzz::check(skipped == (loaded ? 0 : 1), "a checkpoint that does not load is reported");
   if (!loaded) return 0;

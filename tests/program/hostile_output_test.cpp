@@ -56,7 +56,7 @@ std::vector<HostileCase> output_cases() {
           "a device", [](const Place&) { return "/dev/null"; }, "/dev/null: is not a directory"),
       output(
           "a place that takes no folder", [](const Place&) { return "/proc/eso"; },
-          "/proc/eso: cannot make the directory: ", 1),
+          "/proc/eso: cannot make the folder: ", 1),
       output(
           "a folder whose name is no UTF-8", [](const Place& place) { return place / "caf\xE9"; },
           "--output: the path is not UTF-8"),
@@ -121,7 +121,7 @@ std::vector<HostileCase> run_cases() {
       damaged_run(resume, "config.toml", "epochs = 1\n\xFF", ""),
       damaged_run(resume, "config.toml", "a" + deep + " = 1\n", ":1: a key has more than 8 parts"),
       damaged_run(resume, "config.toml", "[a" + deep + "]\n", ":1: a key has more than 8 parts"),
-      {"resume with a pipe for its records", with_pipe, "@/run/metrics.jsonl: cannot open: ", 1},
+      {"resume with a pipe for its records", with_pipe, "@/run/metrics.jsonl: is not a regular file", 2},
   };
 }
 

@@ -164,8 +164,8 @@ inline int lines_with(const std::string& text, const std::string& fragment) {
 /// A call of the program that is under way.
 class Running {
  public:
-  explicit Running(const Words& arguments)
-      : child_(start_program(arguments, "/dev/null", folder_ / "out", folder_ / "err")) {}
+  explicit Running(const Words& arguments, const std::function<void()>& prepare = {})
+      : child_(start_program(arguments, "/dev/null", folder_ / "out", folder_ / "err", prepare)) {}
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
   ~Running() {

@@ -3,6 +3,8 @@
 
 #include <sys/ioctl.h>
 
+#include <csignal>
+
 #include "../limited_file_size.hpp"
 #include "train_run.hpp"
 
@@ -24,16 +26,17 @@ std::size_t step_of_checkpoint(const fs::path& run) {
 
 }  // namespace
 
-TEST_CASE("SIGINT and SIGTERM end train with 128 + n and a checkpoint from which it goes on") {
+TEST_CASE("SIGINT, SIGTERM and SIGHUP end train with 128 + n and a checkpoint from which it goes on") {
   const Runs runs;
   const auto whole = runs.train("whole", long_run);
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     INFO("signal " << signal);
     const fs::path run = runs / fmt::format("run{}", signal);
     Finished f;
     for (int attempt = 0; attempt < 100 && f.code != 128 + signal; ++attempt) {  // or it was done before
       fs::remove_all(run);
-      Running running(runs.call(run.filename(), long_run));
+      // Whatever started the tests may have it ignored.
+      Running running(runs.call(run.filename(), long_run), [] { std::signal(SIGHUP, SIG_DFL); });
       running.wait_for_lines(run / "metrics.jsonl", 5);
       running.signal(signal);
       f = running.finish();
@@ -51,6 +54,14 @@ TEST_CASE("SIGINT and SIGTERM end train with 128 + n and a checkpoint from which
     CHECK(lines_with(resumed.err, fmt::format("{}", step)) >= 1);
     CHECK(difference(whole, run) == "");
   }
+}
+
+TEST_CASE("a SIGHUP that nohup has ignored stays ignored") {
+  const Runs runs;
+  Running running(runs.call("run", long_run), [] { std::signal(SIGHUP, SIG_IGN); });
+  running.wait_for_lines(runs / "run" / "metrics.jsonl", 5);
+  running.signal(SIGHUP);
+  CHECK(running.finish().code == 0);
 }
 
 TEST_CASE("a signal that meets a checkpoint or comes before the first step loses nothing") {

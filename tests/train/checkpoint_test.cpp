@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "../as_nobody.hpp"
 #include "../limited_file_size.hpp"
 #include "../temporary_folder.hpp"
 
@@ -230,10 +231,19 @@ TEST_CASE("manifests whose checksum is right but not their content are passed ov
     REQUIRE(at != std::string::npos);
     return std::string(good).replace(at, from.size(), to);
   };
-  CHECK_THAT(reason(replaced("\"version\":1", "\"version\":2")),
-             Catch::Contains("another version, found 2, expected 1"));
-  CHECK_THAT(reason(replaced("\"version\":1", "\"version\":\"1\"")), Catch::Contains("another version"));
-  CHECK_THAT(reason(replaced("\"version\":1,", "")), Catch::Contains("another version, expected 1"));
+  const auto version = [&](const std::string& rest) {
+    write_file(path, manifest_of(rest));
+    try {
+      newest(folder.path());
+    } catch (const eso::OtherVersion& error) {
+      return std::string(error.what());
+    }
+    return std::string("passed over");
+  };
+  CHECK_THAT(version(replaced("\"version\":1", "\"version\":2")),
+             Catch::Contains("step-2/checkpoint.json: is of another version, found 2, expected 1"));
+  CHECK_THAT(version(replaced("\"version\":1", "\"version\":\"1\"")), Catch::Contains("another version"));
+  CHECK_THAT(version(replaced("\"version\":1,", "")), Catch::Contains("another version, expected 1"));
   CHECK_THAT(reason(replaced("\"files\"", "\"file\"")), Catch::Contains("not the form"));
   CHECK_THAT(reason(replaced("\"counters\"", "\"counter\"")), Catch::Contains("not the form"));
   CHECK_THAT(reason(replaced("\"model.safetensors\"", "\"other\"")),
@@ -256,6 +266,27 @@ TEST_CASE("manifests whose checksum is right but not their content are passed ov
   CHECK(newest(folder.path()) == 1);
   write_file(path, manifest_of(good));
   CHECK(newest(folder.path()) == 2);
+}
+
+TEST_CASE("a checkpoint that may not be read for the moment is not passed over", "[checkpoint]") {
+  const TemporaryFolder folder;
+  save(folder / "checkpoints", 1);
+  save(folder / "checkpoints", 2);
+  const AsNobody nobody(folder.path());
+  for (const char* name : file_names) {
+    INFO(name);
+    const auto file = folder / "checkpoints/step-2" / name;
+    std::filesystem::permissions(file, std::filesystem::perms::none);
+    try {
+      newest(folder / "checkpoints");
+      FAIL("passed over");
+    } catch (const eso::Error& error) {
+      CHECK(error.fault() == eso::Fault::system);
+      CHECK_THAT(error.what(), Catch::Contains(file.string() + ": cannot open"));
+    }
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+  }
+  CHECK(newest(folder / "checkpoints") == 2);
 }
 
 TEST_CASE("junk in the folder is passed over", "[checkpoint]") {

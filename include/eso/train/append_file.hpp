@@ -23,10 +23,11 @@ namespace eso {
 /// checkpoint remembers is `size()` after `sync()`; `truncate` goes back to it.
 class AppendFile {
  public:
-  /// Opens the file, making it if there is none. Throws a system `Error` that names it.
+  /// Opens the file, making it if there is none. Throws a system `Error` that names it, also for a symbolic
+  /// link.
   static AppendFile open(const std::filesystem::path& path) {
     // Not blocking: a pipe without a reader must be refused, not waited for.
-    AppendFile opened{FileDescriptor(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK)};
+    AppendFile opened{FileDescriptor(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOFOLLOW)};
     sync_directory(parent_folder(path));
     return opened;
   }

@@ -52,6 +52,19 @@ struct LoadedCheckpoint {
 /// Told of every checkpoint that is passed over: its path and, in one line, why.
 using OnSkippedCheckpoint = std::function<void(const std::filesystem::path& path, const std::string& reason)>;
 
+/// The input `Error` of a checkpoint that is whole and of another version of its format: to pass over it
+/// would be to lose what a newer program made.
+class OtherVersion : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Whether the error says that a checkpoint is damaged: it is passed over. Else it may be readable later, or
+/// by another program, and who resumes must stop.
+inline bool is_damage(const Error& error) {
+  return error.fault() == Fault::input && dynamic_cast<const OtherVersion*>(&error) == nullptr;
+}
+
 /// The text of `checkpoint.json`.
 inline std::string make_manifest(std::int64_t step, const nlohmann::json& counters, const FileDigest& model,
                                  const FileDigest& optimizer) {
@@ -68,7 +81,7 @@ inline std::string make_manifest(std::int64_t step, const nlohmann::json& counte
 }
 
 /// The content of `checkpoint.json` after its own checksum agreed. Throws an input `Error` that names the
-/// file.
+/// file, `OtherVersion` for one of another version.
 inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   constexpr std::size_t prefix = std::string_view("{\"crc32\":\"xxxxxxxx\",").size();
   const std::string where = path.string();
@@ -90,7 +103,8 @@ inline nlohmann::json read_manifest(const std::filesystem::path& path) {
   const auto version = json.find("version");
   if (version == json.end() || *version != 1) {
     const bool number = version != json.end() && version->is_number();
-    throw input_error(where, "is of another version", number ? version->dump() : std::string(), "1");
+    throw OtherVersion(Fault::input, where, "is of another version", number ? version->dump() : std::string(),
+                       "1");
   }
   return json;
 }
@@ -182,14 +196,16 @@ inline std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoi
 }
 
 /// The newest checkpoint of `folder` whose manifest and checksums verify, opened; nothing if there is none.
-/// Those that are newer and do not verify are reported to `on_skipped`, which may be empty; other names are
-/// passed over.
+/// Those that are newer and damaged are reported to `on_skipped`, which may be empty; other names are passed
+/// over. Throws a system `Error` for one that cannot be read for the moment, `OtherVersion` for one of
+/// another version.
 inline std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& folder,
                                                               const OnSkippedCheckpoint& on_skipped = {}) {
   for (const auto& checkpoint : list_checkpoints(folder)) {
     try {
       return load_checkpoint(checkpoint.second);
     } catch (const Error& error) {
+      if (!is_damage(error)) throw;
       if (on_skipped) on_skipped(checkpoint.second, error.what());
     }
   }
@@ -210,11 +226,26 @@ inline void remove_folder(const std::filesystem::path& path) {
   if (error) throw system_error(path.string(), "cannot remove", error.value());
 }
 
+/// Whether a name is `.tmp-PID-step-K` or `.tmp-PID-step-K-old`, which only `save_checkpoint` gives.
+inline bool is_unfinished_checkpoint(std::string_view name) {
+  const auto take = [&](std::string_view text) {
+    if (!name.starts_with(text)) return false;
+    name.remove_prefix(text.size());
+    return true;
+  };
+  const auto take_digits = [&] {
+    const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+    name.remove_prefix(digits);
+    return digits > 0;
+  };
+  if (!take(".tmp-") || !take_digits() || !take("-step-") || !take_digits()) return false;
+  return name.empty() || name == "-old";
+}
+
 /// Removes what saves and removals that were cut off left behind. Only for the one process that writes there.
 inline void remove_unfinished_checkpoints(const std::filesystem::path& folder) {
   for (const std::filesystem::path& path : entries_of(folder)) {
-    const std::string name = path.filename().string();
-    if (name.starts_with(".tmp-") && name.find("-step-") != std::string::npos) remove_folder(path);
+    if (is_unfinished_checkpoint(path.filename().string())) remove_folder(path);
   }
 }
 
@@ -304,9 +335,7 @@ inline void save_checkpoint(const std::filesystem::path& folder, std::int64_t st
   require(step >= 0, "save_checkpoint", "the step is negative");
   require(keep >= 0, "save_checkpoint", "cannot keep a negative number of checkpoints");
   require(counters.is_object(), "save_checkpoint", "counters are not an object");
-  std::error_code error;
-  if (std::filesystem::create_directories(folder, error)) sync_directory(parent_folder(folder));
-  if (error) throw system_error(folder.string(), "cannot make the folder", error.value());
+  make_folders_durably(folder);
   remove_unfinished_checkpoints(folder);
   {
     const UnfinishedCheckpoint unfinished(folder, step);

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "eso/error.hpp"
 
@@ -92,6 +93,20 @@ inline std::filesystem::path parent_folder(const std::filesystem::path& path) {
 /// Returns once the entries of the folder (new files, renames, removals) are on the disk.
 inline void sync_directory(const std::filesystem::path& folder) {
   FileDescriptor(folder, O_RDONLY | O_DIRECTORY).sync();
+}
+
+/// Makes the folder and those above it that are missing, and returns once they are on the disk. Throws a
+/// system `Error` that names it.
+inline void make_folders_durably(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> parents;  // that get a new entry, the deepest first
+  std::error_code error;
+  for (std::filesystem::path folder = path; !std::filesystem::exists(folder, error);
+       folder = parent_folder(folder)) {
+    if (folder.has_filename()) parents.push_back(parent_folder(folder));  // "DIR/" has none
+  }
+  std::filesystem::create_directories(path, error);
+  if (error) throw system_error(path.string(), "cannot make the folder", error.value());
+  for (const std::filesystem::path& parent : parents) sync_directory(parent);
 }
 
 /// Renames within one folder, replacing a file `to` in one instant, and returns once that is on the disk.
