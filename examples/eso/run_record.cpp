@@ -71,9 +71,9 @@ class FlagRoles {
   }
 
   void add_of_data(const DataFlags& flags) {
-    const auto& [answers, xsum_template, hh_split, test_split] = flags;
+    const auto& [answers, xsum_template, hh_split, test_split, bad_rows] = flags;
     add(FlagRole::names_input, answers);
-    add(FlagRole::counts, xsum_template, hh_split, test_split);
+    add(FlagRole::counts, xsum_template, hh_split, test_split, bad_rows);
   }
 
   void add_of_run(const RunFlags& flags) {
