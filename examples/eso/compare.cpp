@@ -53,6 +53,12 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
   apply_preset(arm.flags, set, &given);
   arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
   check_train_flags(arm.flags);
+  try {
+    check_unread_flags(arm.flags, set);
+    if (!set.given("optimizer") && !set.given("schedule")) check_unread_flags(arm.flags, given);
+  } catch (const eso::Error& error) {
+    throw eso::input_error("--arm", fmt::format("{}: {}", name, error.what()));
+  }
   advise_unread_flags(set, {arm.flags.method}, "--arm " + name + ": ");
   return arm;
 }

@@ -294,7 +294,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
                      comparison.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   eso::write_durably(directory / "report.html", comparison_report(directory));
   Output out;
-  out.line(comparison_table(comparison));
+  out.line(eso::printable(comparison_table(comparison), true));
   out.flush();
   say("{} shows it all", (directory / "report.html").string());
 }

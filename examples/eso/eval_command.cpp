@@ -39,12 +39,14 @@ void check_flags(const EvalFlags& f) {
   check_output_file("--output", f.output);
   if (!f.predictions.empty()) {
     check_output_file("--predictions", f.predictions);
-    const auto named = [](const std::string& path) {
-      return std::filesystem::absolute(path).lexically_normal();
-    };
-    if (named(f.predictions) == named(f.output))
-      throw eso::input_error("--predictions", "is the file of --output too", f.predictions);
+    check_spares("--predictions", f.predictions, "--output", {f.output});
+    check_spares("--predictions", f.predictions, "--data", f.data);
+    check_spares("--predictions", f.predictions, "--answers", {f.layout.answers});
+    check_spares("--predictions", f.predictions, "--model", {f.model.model});
   }
+  check_spares("--output", f.output, "--data", f.data);
+  check_spares("--output", f.output, "--answers", {f.layout.answers});
+  check_spares("--output", f.output, "--model", {f.model.model});
   if (f.settings.temperatures.empty()) throw eso::input_error("--temperature", "is required");
   for (const double temperature : f.settings.temperatures) check_temperature("--temperature", temperature);
   if (f.settings.seeds.empty()) throw eso::input_error("--seeds", "is required");

@@ -26,6 +26,8 @@ void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
     flag->read(node, where);
     flag->from_file = true;
   }
+  whole_file_ =
+      std::all_of(flags_.begin(), flags_.end(), [&](const Flag& f) { return table.contains(f.name); });
 }
 
 void FlagSet::set(const std::string& name, const std::string& value) {

@@ -79,6 +79,14 @@ class FlagSet {
     return false;
   }
 
+  /// Whether somebody chose its value: the `config.toml` of a run names all flags, chosen or not.
+  bool chosen(const std::string& name) const {
+    for (const Flag& flag : flags_) {
+      if (flag.name == name) return flag.option->count() > 0 || (flag.from_file && !whole_file_);
+    }
+    return false;
+  }
+
   /// The flags that the command line holds.
   std::vector<std::string> on_command_line() const {
     std::vector<std::string> names;
@@ -199,6 +207,7 @@ class FlagSet {
   CLI::Option* config_option_;
   std::string config_;
   std::vector<Flag> flags_;
+  bool whole_file_ = false;
 };
 
 /// What is wrong with a call, by the flag. `app` is what refused it, `command` how its help is asked for.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 
 #include "checks.hpp"
@@ -72,6 +73,43 @@ void check_unread(const TrainFlags& f) {
   }
 }
 
+/// Why no sample can be told from another; empty if one can.
+std::string all_alike(const TrainFlags& f) {
+  if (f.temperatures.size() < 2) return "one sample per prompt";
+  const bool greedy =
+      std::all_of(f.temperatures.begin(), f.temperatures.end(), [](double t) { return t == 0; });
+  return greedy ? "samples at temperature 0, which are equal," : "";
+}
+
+/// A method that compares the samples of a prompt learns nothing where they are all alike.
+void check_learns(const TrainFlags& f) {
+  const std::string alike = all_alike(f);
+  const auto nothing = [&](const char* flag, const std::string& why, const std::string& found) {
+    throw eso::input_error(flag, fmt::format("--method {} learns nothing from {}", f.method, why), found);
+  };
+  const std::string temperatures = fmt::format("{}", fmt::join(f.temperatures, ","));
+  if (f.method == "eso") {
+    const bool one_drawn = f.temperatures.size() == 1 && f.temperatures.front() > 0;
+    if (!alike.empty() && !(f.eso_baseline == "greedy" && one_drawn))
+      nothing("--temperatures", fmt::format("{} with --eso-baseline {}", alike, f.eso_baseline),
+              temperatures);
+    if (reads_min_mean_reward(f) && f.eso_min_mean_reward >= 1)
+      nothing("--eso-min-mean-reward", "prompts whose reward is above this: ROUGE is at most 1",
+              fmt::format("{}", f.eso_min_mean_reward));
+  }
+  if (f.method == "unlike") {
+    if (!alike.empty() &&
+        (f.unlike_select == "below-mean" || (f.unlike_weight == "gap" && f.unlike_select != "threshold")))
+      nothing("--temperatures", fmt::format("{} with --unlike-select {}", alike, f.unlike_select),
+              temperatures);
+    if (f.unlike_select == "threshold" && f.unlike_threshold <= 0)
+      nothing("--unlike-threshold", "samples of a lower reward: ROUGE is at least 0",
+              fmt::format("{}", f.unlike_threshold));
+  }
+  if (f.method == "rrhf" && !f.rrhf_include_reference && f.rrhf_best_weight == 0 && !alike.empty())
+    nothing("--temperatures", alike + " with --rrhf-include-reference false", temperatures);
+}
+
 }  // namespace
 
 void check_method_flags(const TrainFlags& f) {
@@ -119,6 +157,7 @@ void check_method_flags(const TrainFlags& f) {
                              fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
     }
   }
+  check_learns(f);
 }
 
 void advise_unread_flags(const FlagSet& set, const std::vector<std::string>& methods,

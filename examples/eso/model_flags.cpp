@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model_flags.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -55,6 +56,45 @@ void check_output_file(const char* flag, const std::string& path) {
   if (!std::filesystem::is_directory(parent, none))
     throw eso::input_error(flag, "no such folder", parent.string());
   if (std::filesystem::is_directory(path, none)) throw eso::input_error(flag, "is a folder", path, "a file");
+}
+
+namespace {
+
+/// The path without links, as far as it is there.
+std::filesystem::path resolved(const std::filesystem::path& path) {
+  std::error_code none;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(path, none);
+  return none ? path.lexically_normal() : real;
+}
+
+}  // namespace
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code none;
+  return resolved(a) == resolved(b) || (std::filesystem::equivalent(a, b, none) && !none);
+}
+
+bool lies_within(const std::string& path, const std::string& folder) {
+  const std::filesystem::path inner = resolved(path), outer = resolved(folder);
+  if (std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end()) return true;
+  std::error_code none;
+  for (std::filesystem::directory_iterator entry(folder, none), end; !none && entry != end;
+       entry.increment(none)) {
+    if (is_same_file(path, entry->path().string())) return true;
+  }
+  return false;
+}
+
+void check_spares(const char* flag, const std::string& path, const char* input_flag,
+                  const std::vector<std::string>& inputs) {
+  std::error_code none;
+  for (const std::string& input : inputs) {
+    if (input.empty()) continue;
+    if (is_same_file(path, input)) throw eso::input_error(flag, fmt::format("is {} too", input_flag), path);
+    if (std::filesystem::is_directory(input, none) && lies_within(path, input))
+      throw eso::input_error(flag, fmt::format("lies in the folder of {}, or is a file of it", input_flag),
+                             path);
+  }
 }
 
 }  // namespace eso_program

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "flags.hpp"
 #include "model_folder.hpp"
@@ -39,5 +40,13 @@ void check_given(const char* flag, const std::string& value);
 /// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a
 /// folder.
 void check_output_file(const char* flag, const std::string& path);
+/// Whether both are one file, be it by links.
+bool is_same_file(const std::string& a, const std::string& b);
+/// Whether the path lies in the folder, or is one of its files by another name.
+bool lies_within(const std::string& path, const std::string& folder);
+/// \throws eso::Error (input) if what `flag` is to write is one of these inputs, or lies in one that is a
+/// folder.
+void check_spares(const char* flag, const std::string& path, const char* input_flag,
+                  const std::vector<std::string>& inputs);
 
 }  // namespace eso_program

@@ -30,7 +30,7 @@ namespace {
 std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokenizer) {
   const auto shown = [](std::string text, std::size_t width) {
     std::replace_if(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+        text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
     if (text.size() <= width) return text;
     std::size_t end = width;
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
@@ -88,6 +88,34 @@ void write_records(const RunState& run, const eso::Step& step) {
     run.directory.add_completion(record);
 }
 
+/// Notes the mean negative log-probability of the step's target tokens, if it has any.
+void note_nll(const eso::Step& step, const std::string& reduction, TrainResult& result) {
+  const auto part =
+      std::find_if(step.parts.begin(), step.parts.end(), [](const auto& p) { return p.first == "loss/sft"; });
+  if (part == step.parts.end() || !std::isfinite(part->second)) return;
+  double longest = 1;  // a sum over a response is compared as if all were as long as the longest
+  for (const eso::Response& response : step.batch.responses) {
+    if (response.kind == eso::Kind::target && reduction == "sequence-sum-prompt-mean")
+      longest = std::max(longest, static_cast<double>(response.tokens.size()));
+  }
+  result.last_nll = part->second / longest;
+  if (std::isnan(result.first_nll)) result.first_nll = result.last_nll;
+}
+
+/// A model that gives its targets far less than a uniform one does, and than it did at the start, is no
+/// result.
+void check_nll(const RunState& run) {
+  const auto& [first, last] = std::pair(run.result.first_nll, run.result.last_nll);
+  const double uniform = std::log(static_cast<double>(run.model.vocabulary_size()));
+  const double most = 2 * std::max(first, uniform) + 10;
+  if (std::isnan(first) || last <= most) return;
+  throw eso::Error(
+      eso::Fault::system, run.directory.path().string(),
+      fmt::format("training diverged: the last step's loss is {:.1f} nats per token, the first's "
+                  "was {:.1f}, a uniform model's is {:.1f}",
+                  last, first, uniform));
+}
+
 /// A run that ends before its method begins is legal, and seldom what was meant.
 template <class Trainer>
 void say_if_never_on(const RunState& run, const Trainer& trainer) {
@@ -115,10 +143,12 @@ template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&, data = digest(run.examples)] {
-    const nlohmann::json counters{{"tokens", trainer.tokens_seen},
-                                  {"data", data},
-                                  {"left_out", run.result.left_out},
-                                  {"left_out_last", run.result.left_out_last}};
+    nlohmann::json counters{{"tokens", trainer.tokens_seen},
+                            {"data", data},
+                            {"left_out", run.result.left_out},
+                            {"left_out_last", run.result.left_out_last}};
+    if (!std::isnan(run.result.first_nll))
+      counters.update({{"first_nll", run.result.first_nll}, {"last_nll", run.result.last_nll}});
     const std::vector<eso::TensorView> optimizer =
         trainer.optimizer.state();  // all ranks may have to give theirs
     if (!run.directory.writes()) return;
@@ -142,6 +172,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
     for (const eso::Step& step : trainer.run(run.examples)) {
       write_records(run, step);
       recorded = step.number;
+      note_nll(step, run.flags.sft_reduction, run.result);
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       run.result.left_out_last = step.updated ? 0 : run.result.left_out_last + 1;
@@ -251,12 +282,15 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     trainer.tokens_seen = checkpoint->counters.at("tokens").template get<std::int64_t>();
     run.result.left_out = checkpoint->counters.value("left_out", std::int64_t{0});
     run.result.left_out_last = checkpoint->counters.value("left_out_last", std::int64_t{0});
+    run.result.first_nll = checkpoint->counters.value("first_nll", run.result.first_nll);
+    run.result.last_nll = checkpoint->counters.value("last_nll", run.result.last_nll);
     say("{}going on after step {}", run.hooks.title, checkpoint->step);
   } else if (run.directory.resumed()) {
     say("{}there is no checkpoint: from the start", run.hooks.title);
   }
   run_steps(run, trainer);
   check_left_out(run, trainer.steps_done);
+  check_nll(run);
   return trainer.steps_done;
 }
 

@@ -88,12 +88,17 @@ struct TrainResult {
   double saved_seconds = 0;        ///< until then
   std::int64_t left_out = 0;       ///< steps without a finite loss and gradient, in the run's whole life
   std::int64_t left_out_last = 0;  ///< how many of them end the run so far
-  bool never_on = false;           ///< the run ends before its method begins
+  /// Nats per target token before the run's first and its last update that could be made; NaN without SFT.
+  double first_nll = std::numeric_limits<double>::quiet_NaN(), last_nll = first_nll;
+  bool never_on = false;  ///< the run ends before its method begins
 };
 
 /// Checks the flags that can be checked without a model; for a plan `--data` and `--output` may be missing.
 /// \throws eso::Error (input) naming the flag.
 void check_train_flags(const TrainFlags& flags, bool plan = false);
+
+/// \throws eso::Error (input) naming a flag that somebody chose and the other flags leave unread.
+void check_unread_flags(const TrainFlags& flags, const FlagSet& set);
 
 /// The rate that `--dropout` gives; nothing for `config`. \throws eso::Error (input) naming the flag.
 std::optional<double> dropout_rate(const TrainFlags& flags);

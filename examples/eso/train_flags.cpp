@@ -129,6 +129,11 @@ void check_numbers(const TrainFlags& f) {
   not_negative("--min-learning-rate", f.min_learning_rate);
   within("--min-learning-rate-ratio", f.min_learning_rate_ratio,
          f.min_learning_rate_ratio >= 0 && f.min_learning_rate_ratio <= 1, "0 to 1");
+  if (f.min_learning_rate > f.learning_rate) {
+    throw eso::input_error("--min-learning-rate", "is above --learning-rate",
+                           fmt::format("{}", f.min_learning_rate),
+                           fmt::format("at most {}", f.learning_rate));
+  }
   not_negative("--weight-decay", f.weight_decay);
   one_of("--weight-decay-mode", f.weight_decay_mode, {"decoupled", "l2"});
   not_negative("--clip-norm", f.clip_norm);
@@ -144,6 +149,21 @@ void check_numbers(const TrainFlags& f) {
 }
 
 }  // namespace
+
+void check_unread_flags(const TrainFlags& f, const FlagSet& set) {
+  const auto unread = [&](const char* flag, bool holds, const char* with, const std::string& value) {
+    if (!holds || !set.chosen(flag)) return;
+    throw eso::input_error(fmt::format("--{}", flag), fmt::format("is not read with {}", with), value);
+  };
+  const bool sgd = f.optimizer == "sgd", constant = f.schedule == "constant";
+  unread("adam-beta1", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta1));
+  unread("adam-beta2", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta2));
+  unread("adam-epsilon", sgd, "--optimizer sgd", fmt::format("{}", f.adam_epsilon));
+  unread("weight-decay-mode", sgd, "--optimizer sgd", f.weight_decay_mode);
+  unread("min-learning-rate", constant, "--schedule constant", fmt::format("{}", f.min_learning_rate));
+  unread("min-learning-rate-ratio", constant, "--schedule constant",
+         fmt::format("{}", f.min_learning_rate_ratio));
+}
 
 std::optional<double> dropout_rate(const TrainFlags& f) {
   if (f.dropout == "config") return std::nullopt;
@@ -171,6 +191,8 @@ void check_train_flags(const TrainFlags& f, bool plan) {
     if (file.empty()) throw eso::input_error("--data", "is empty");
   }
   if (f.output.empty()) throw eso::input_error("--output", "is required");
+  check_spares("--output", f.output, "--model", {f.model});
+  check_spares("--output", f.output, "--dpo-reference", {f.dpo_reference});
 }
 
 std::string config_of(TrainFlags flags) {
