@@ -246,6 +246,7 @@ void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
     if (!folder || folder->model.folder() != f.model) folder.emplace(open_model_folder(f, f.model, threads));
     checked_end_of_sequence(folder->model);
     const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).size();
+    check_warmup(f, examples);
     if (method_named(f.method).reference && !f.dpo_reference_free && !f.dpo_reference.empty())
       ReferenceLogProbs(f, folder->model, examples);  // to see that it can be read
   }

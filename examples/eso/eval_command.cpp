@@ -174,7 +174,8 @@ Command add_eval(CLI::App& app) {
   set.add("max-response-tokens", f.settings.max_response_tokens,
           "references are cut to this, responses end there");
   set.add("batch-size", f.settings.batch_size, "prompts through the model at once");
-  set.add("top-k", f.settings.top_k, "draw from so many most likely tokens; 0: all");
+  set.add("top-k", f.settings.top_k,
+          "draw from so many most likely tokens; 0: all; temperature 0 reads neither this nor --top-p");
   set.add("top-p", f.settings.top_p,
           "draw from the fewest most likely tokens with this probability together; 1: all");
   return [state] {

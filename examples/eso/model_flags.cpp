@@ -52,6 +52,10 @@ void check_given(const char* flag, const std::string& value) {
 void check_output_file(const char* flag, const std::string& path) {
   check_given(flag, path);
   std::error_code none;
+  if (std::filesystem::path(path).is_relative()) {
+    const std::filesystem::path here = std::filesystem::current_path(none);
+    if (none) throw eso::system_error(flag, "the working directory cannot be used", none.value());
+  }
   const std::filesystem::path parent = eso::parent_folder(path);
   if (!std::filesystem::is_directory(parent, none))
     throw eso::input_error(flag, "no such folder", parent.string());

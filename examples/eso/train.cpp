@@ -351,7 +351,8 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   }
 }
 
-/// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
+/// Loads everything, calls `open` for the directory, with the number of examples, once nothing can be refused
+/// any more, and trains.
 template <class Open>
 TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
   const auto start = std::chrono::steady_clock::now();
@@ -373,7 +374,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   check_alike(ranks, f, examples);
-  RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
+  RunDirectory directory = ranks.rank() == 0 ? open(examples.size()) : RunDirectory::follow(f.output);
   TrainResult result;
   const RunState run{f,         method,    hooks,  model, tokenizer, examples,
                      reference, directory, result, ranks, *threads};
@@ -414,7 +415,10 @@ TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
   if (std::getenv("WORLD_SIZE") == nullptr) RunDirectory::check_new(flags.output);
   const AnyRanks ranks = join(flags);
   if (ranks.rank() == 0) RunDirectory::check_new(flags.output);
-  return train_in(flags, hooks, ranks, [&] { return RunDirectory::create(flags.output, config_of(flags)); });
+  return train_in(flags, hooks, ranks, [&](std::size_t examples) {
+    check_warmup(flags, examples);
+    return RunDirectory::create(flags.output, config_of(flags));
+  });
 }
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
@@ -424,7 +428,7 @@ TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hoo
     return {};
   }
   const AnyRanks ranks = join(flags);
-  return train_in(flags, hooks, ranks, [&] { return RunDirectory::reopen(directory); });
+  return train_in(flags, hooks, ranks, [&](std::size_t) { return RunDirectory::reopen(directory); });
 }
 
 }  // namespace eso_program

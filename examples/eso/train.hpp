@@ -100,6 +100,9 @@ void check_train_flags(const TrainFlags& flags, bool plan = false);
 /// \throws eso::Error (input) naming a flag that somebody chose and the other flags leave unread.
 void check_unread_flags(const TrainFlags& flags, const FlagSet& set);
 
+/// \throws eso::Error (input) if the warmup does not end within the run over so many examples.
+void check_warmup(const TrainFlags& flags, std::size_t examples);
+
 /// The rate that `--dropout` gives; nothing for `config`. \throws eso::Error (input) naming the flag.
 std::optional<double> dropout_rate(const TrainFlags& flags);
 

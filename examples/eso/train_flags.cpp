@@ -59,7 +59,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add_switch("no-eos", f.no_eos, "append no end of sequence to the targets");
   set.add("max-steps", f.max_steps, "stop after so many updates; 0: after the epochs");
   set.add("save-every", f.save_every, "steps between checkpoints; 0: only at the end");
-  set.add("keep-checkpoints", f.keep_checkpoints, "newest checkpoints to keep; 0: all");
+  set.add("keep-checkpoints", f.keep_checkpoints,
+          "newest checkpoints to keep; 0: all; without --save-every there is one");
   set.add("log-every", f.log_every, "steps between lines of metrics.jsonl; 0: none");
   set.add("log-completions", f.log_completions, "steps between those in completions.jsonl; 0: none");
   set.add("print-every", f.print_every,
@@ -163,6 +164,16 @@ void check_unread_flags(const TrainFlags& f, const FlagSet& set) {
   unread("min-learning-rate", constant, "--schedule constant", fmt::format("{}", f.min_learning_rate));
   unread("min-learning-rate-ratio", constant, "--schedule constant",
          fmt::format("{}", f.min_learning_rate_ratio));
+}
+
+void check_warmup(const TrainFlags& f, std::size_t examples) {
+  const auto count = static_cast<std::int64_t>(examples);
+  const std::int64_t in_epoch = count / f.batch_size + (count % f.batch_size != 0 ? 1 : 0);
+  const double whole = static_cast<double>(in_epoch) * static_cast<double>(f.epochs);
+  const double steps = f.max_steps > 0 ? std::min(whole, static_cast<double>(f.max_steps)) : whole;
+  if (f.warmup_steps == 0 || static_cast<double>(f.warmup_steps) < steps) return;
+  throw eso::input_error("--warmup-steps", fmt::format("is not over when the run ends, after step {}", steps),
+                         fmt::format("{}", f.warmup_steps));
 }
 
 std::optional<double> dropout_rate(const TrainFlags& f) {
