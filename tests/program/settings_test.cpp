@@ -162,3 +162,29 @@ TEST_CASE("a closed standard output is an error where it loses a result, closed 
   CHECK(program(call, line, closed(2)).out == program(call, line).out);
   CHECK(program(call, line, closed(0)).code == 0);
 }
+
+TEST_CASE("an arm with settings that mean nothing is refused before anything is trained") {
+  const Runs runs;
+  const auto refused = [&](const Words& more) {
+    Words call = runs.call("comparison", Runs::small() + more + Words{"--evaluation-data", runs.data});
+    call.front() = "compare";
+    const std::string wrong = not_refused(program(call), {"--"});
+    return fs::exists(runs / "comparison") ? "there is a comparison" : wrong;
+  };
+  CHECK(refused({"--methods", "sft,eso", "--temperatures", "1"}) == "");
+  CHECK(refused({"--arm", "a: --method sft --optimizer sgd --adam-beta1 0.8"}) == "");
+  CHECK(refused({"--methods", "sft", "--optimizer", "sgd", "--adam-beta1", "0.8"}) == "");
+  CHECK(refused({"--methods", "sft", "--warmup-steps", "1000"}) == "");
+}
+
+TEST_CASE("the table of samples shows control characters as escapes") {
+  const Runs runs(R"({"prompt":"a\u009b\u202eb\u007f","response":"e\u001bf"})"
+                  "\n");
+  const Finished f =
+      program(runs.call("run", Runs::small() + Words{"--method", "eso", "--active-epochs", "all",
+                                                     "--print-every", "1", "--epochs", "1"}));
+  REQUIRE(f.code == 0);
+  CHECK(f.err.find("a\\u009B\\u202Eb\\u007F") != std::string::npos);
+  for (const char* control : {"\x1B", "\x7F", "\xC2\x9B", "\xE2\x80\xAE"})
+    CHECK(f.err.find(control) == std::string::npos);
+}
