@@ -35,7 +35,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
           "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
   set.add("learning-rate", f.learning_rate, "peak of the schedule");
   set.add("schedule", f.schedule, "cosine, linear or constant");
-  set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
+  set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end; constant does not read it");
   set.add("min-learning-rate-ratio", f.min_learning_rate_ratio,
           "the same as a share of --learning-rate; the larger of the two counts");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
@@ -156,14 +156,11 @@ void check_unread_flags(const TrainFlags& f, const FlagSet& set) {
     if (!holds || !set.chosen(flag)) return;
     throw eso::input_error(fmt::format("--{}", flag), fmt::format("is not read with {}", with), value);
   };
-  const bool sgd = f.optimizer == "sgd", constant = f.schedule == "constant";
+  const bool sgd = f.optimizer == "sgd";
   unread("adam-beta1", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta1));
   unread("adam-beta2", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta2));
   unread("adam-epsilon", sgd, "--optimizer sgd", fmt::format("{}", f.adam_epsilon));
   unread("weight-decay-mode", sgd, "--optimizer sgd", f.weight_decay_mode);
-  unread("min-learning-rate", constant, "--schedule constant", fmt::format("{}", f.min_learning_rate));
-  unread("min-learning-rate-ratio", constant, "--schedule constant",
-         fmt::format("{}", f.min_learning_rate_ratio));
 }
 
 void check_warmup(const TrainFlags& f, std::size_t examples) {

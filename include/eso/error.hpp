@@ -43,7 +43,9 @@ class Error : public std::runtime_error {
                           const std::string& expected) {
     // A hostile name must not break the one line, nor reach the terminal, nor fill it.
     const auto shown = [](const std::string& part, std::size_t limit) {
-      return printable(cut_middle(part, limit));
+      std::string one = cut_middle(part, limit);
+      for (char& c : one) c = c == '\n' || c == '\r' || c == '\t' ? ' ' : c;
+      return printable(one);
     };
     std::string text = fmt::format("{}: {}", shown(where, 500), shown(what, 500));
     if (!found.empty()) text += fmt::format(", found {}", shown(found, 120));

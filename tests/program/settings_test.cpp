@@ -58,14 +58,12 @@ TEST_CASE("a method that learns nothing from its samples is refused") {
   CHECK(taken({"--method", "drl", "--temperatures", "1"}) == 0);
 }
 
-TEST_CASE("a flag that the optimizer or the schedule does not read is refused where somebody chose it") {
+TEST_CASE("a flag that the optimizer does not read is refused where somebody chose it") {
   for (const char* flag : {"--adam-beta1", "--adam-beta2", "--adam-epsilon"}) {
     CHECK(not_refused_run({"--method", "sft", "--optimizer", "sgd", flag, "0.5"}, {flag, "sgd"}) == "");
   }
   CHECK(not_refused_run({"--method", "sft", "--optimizer", "sgd", "--weight-decay-mode", "l2"},
                         {"--weight-decay-mode", "sgd"}) == "");
-  CHECK(not_refused_run({"--method", "sft", "--schedule", "constant", "--min-learning-rate", "1e-5"},
-                        {"--min-learning-rate", "constant"}) == "");
   const Runs runs;
   REQUIRE(program(runs.call("run", Runs::small() + Words{"--method", "sft", "--optimizer", "sgd"})).code ==
           0);
