@@ -94,7 +94,8 @@ void check_spares(const char* flag, const std::string& path, const char* input_f
   std::error_code none;
   for (const std::string& input : inputs) {
     if (input.empty()) continue;
-    if (is_same_file(path, input)) throw eso::input_error(flag, fmt::format("is the file of {} too", input_flag), path);
+    if (is_same_file(path, input))
+      throw eso::input_error(flag, fmt::format("is the file of {} too", input_flag), path);
     if (std::filesystem::is_directory(input, none) && lies_within(path, input))
       throw eso::input_error(flag, fmt::format("lies in the folder of {}, or is a file of it", input_flag),
                              path);
