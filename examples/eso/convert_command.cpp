@@ -18,7 +18,6 @@ void convert(const ConvertFlags& flags) {
   if (flags.precision != "float32" && flags.precision != "bfloat16") {
     throw eso::input_error("--precision", "unknown value", flags.precision, "float32 or bfloat16");
   }
-  check_spares("--output", flags.output, "--model", {flags.model});
   catch_signals();
   check_free_folder(flags.output);
   const ModelFolder folder = open_model_folder({}, flags.model, make_threads(flags.threads));

@@ -36,17 +36,16 @@ void check_flags(const EvalFlags& f) {
   }
   f.layout.check(f.format);
   check_overflow("--prompt-overflow", f.prompt_overflow);
-  check_output_file("--output", f.output);
-  if (!f.predictions.empty()) {
-    check_output_file("--predictions", f.predictions);
-    check_spares("--predictions", f.predictions, "--output", {f.output});
-    check_spares("--predictions", f.predictions, "--data", f.data);
-    check_spares("--predictions", f.predictions, "--answers", {f.layout.answers});
-    check_spares("--predictions", f.predictions, "--model", {f.model.model});
+  check_given("--output", f.output);
+  for (const auto& [flag, path] :
+       {std::pair("--output", f.output), std::pair("--predictions", f.predictions)}) {
+    if (path.empty()) continue;
+    check_output_file(flag, path);
+    check_spares(flag, path, "--data", f.data);
+    check_spares(flag, path, "--answers", {f.layout.answers});
+    check_spares_model(flag, path, f.model.model);
   }
-  check_spares("--output", f.output, "--data", f.data);
-  check_spares("--output", f.output, "--answers", {f.layout.answers});
-  check_spares("--output", f.output, "--model", {f.model.model});
+  check_spares("--predictions", f.predictions, "--output", {f.output});
   if (f.settings.temperatures.empty()) throw eso::input_error("--temperature", "is required");
   for (const double temperature : f.settings.temperatures) check_temperature("--temperature", temperature);
   if (f.settings.seeds.empty()) throw eso::input_error("--seeds", "is required");

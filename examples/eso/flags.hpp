@@ -79,12 +79,17 @@ class FlagSet {
     return false;
   }
 
-  /// Whether somebody chose its value: the `config.toml` of a run names all flags, chosen or not.
-  bool chosen(const std::string& name) const {
+  /// Who chose the value of a flag, in the order in which they beat each other.
+  enum class Source { nobody, file, command_line };
+
+  /// Who chose its value. A file that gives the default chose nothing: the `config.toml` of a run names all
+  /// flags.
+  Source source(const std::string& name) const {
     for (const Flag& flag : flags_) {
-      if (flag.name == name) return flag.option->count() > 0 || (flag.from_file && !whole_file_);
+      if (flag.name != name) continue;
+      return flag.option->count() > 0 ? Source::command_line : flag.changed ? Source::file : Source::nobody;
     }
-    return false;
+    return Source::nobody;
   }
 
   /// The flags that the command line holds.
@@ -120,7 +125,7 @@ class FlagSet {
     CLI::Option* option;
     std::function<void(const toml::node&, const std::string&)> read;
     std::function<std::string()> write;
-    bool from_file = false;
+    bool from_file = false, changed = false;  // by the file: to another value than the default
   };
 
   /// Refuses what CLI11 lets through: an empty text (a number it takes for 0), blanks around a number, a sign
@@ -207,7 +212,6 @@ class FlagSet {
   CLI::Option* config_option_;
   std::string config_;
   std::vector<Flag> flags_;
-  bool whole_file_ = false;
 };
 
 /// What is wrong with a call, by the flag. `app` is what refused it, `command` how its help is asked for.

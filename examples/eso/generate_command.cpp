@@ -55,8 +55,7 @@ void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, Model
 
 void generate(const GenerateFlags& flags) {
   check_flags(flags);
-  if (!flags.stats.empty()) check_spares("--stats", flags.stats, "--model", {flags.model.model});
-  Stats stats(flags.stats);
+  Stats stats(flags.stats, flags.model.model);
   ModelFolder folder = flags.model.open();
   folder.needed_tokenizer();
   stats.loaded();

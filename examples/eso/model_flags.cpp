@@ -71,35 +71,37 @@ std::filesystem::path resolved(const std::filesystem::path& path) {
   return none ? path.lexically_normal() : real;
 }
 
-}  // namespace
-
-bool is_same_file(const std::string& a, const std::string& b) {
+/// Whether both are one file, be it by links. Devices and pipes hold nothing that could be lost.
+bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
   std::error_code none;
+  if (std::filesystem::exists(a, none) && !std::filesystem::is_regular_file(a, none)) return false;
   return resolved(a) == resolved(b) || (std::filesystem::equivalent(a, b, none) && !none);
 }
 
-bool lies_within(const std::string& path, const std::string& folder) {
-  const std::filesystem::path inner = resolved(path), outer = resolved(folder);
-  if (std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end()) return true;
+/// Whether what is written to `path` would be one of the files of the model in `folder`, be it by links.
+bool is_of_model(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  if (is_model_file(path) && is_same_file(path, folder / path.filename())) return true;
   std::error_code none;
   for (std::filesystem::directory_iterator entry(folder, none), end; !none && entry != end;
        entry.increment(none)) {
-    if (is_same_file(path, entry->path().string())) return true;
+    if (is_model_file(entry->path()) && is_same_file(path, entry->path())) return true;
   }
   return false;
 }
 
-void check_spares(const char* flag, const std::string& path, const char* input_flag,
-                  const std::vector<std::string>& inputs) {
-  std::error_code none;
-  for (const std::string& input : inputs) {
-    if (input.empty()) continue;
-    if (is_same_file(path, input))
-      throw eso::input_error(flag, fmt::format("is the file of {} too", input_flag), path);
-    if (std::filesystem::is_directory(input, none) && lies_within(path, input))
-      throw eso::input_error(flag, fmt::format("lies in the folder of {}, or is a file of it", input_flag),
-                             path);
+}  // namespace
+
+void check_spares(const char* flag, const std::string& path, const char* input,
+                  const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    if (!file.empty() && is_same_file(path, file))
+      throw eso::input_error(flag, fmt::format("is the file of {} too", input), path);
   }
+}
+
+void check_spares_model(const char* flag, const std::string& path, const std::string& folder) {
+  check_spares(flag, path, "--model", {folder});
+  if (is_of_model(path, folder)) throw eso::input_error(flag, "is a file of --model", path);
 }
 
 }  // namespace eso_program

@@ -88,17 +88,17 @@ void write_records(const RunState& run, const eso::Step& step) {
     run.directory.add_completion(record);
 }
 
-/// Notes the mean negative log-probability of the step's target tokens, if it has any.
-void note_nll(const eso::Step& step, const std::string& reduction, TrainResult& result) {
-  const auto part =
-      std::find_if(step.parts.begin(), step.parts.end(), [](const auto& p) { return p.first == "loss/sft"; });
-  if (part == step.parts.end() || !std::isfinite(part->second)) return;
-  double longest = 1;  // a sum over a response is compared as if all were as long as the longest
+/// Notes the mean negative log-probability of the tokens that the step taught: of targets, and of the better
+/// responses of pairs.
+void note_nll(const eso::Step& step, TrainResult& result) {
+  double sum = 0, tokens = 0;
   for (const eso::Response& response : step.batch.responses) {
-    if (response.kind == eso::Kind::target && reduction == "sequence-sum-prompt-mean")
-      longest = std::max(longest, static_cast<double>(response.tokens.size()));
+    if (response.kind != eso::Kind::target && response.kind != eso::Kind::chosen) continue;
+    for (const double logp : response.logp) sum -= logp;
+    tokens += static_cast<double>(response.logp.size());
   }
-  result.last_nll = part->second / longest;
+  if (tokens == 0 || !std::isfinite(sum)) return;
+  result.last_nll = sum / tokens;
   if (std::isnan(result.first_nll)) result.first_nll = result.last_nll;
 }
 
@@ -111,9 +111,17 @@ void check_nll(const RunState& run) {
   if (std::isnan(first) || last <= most) return;
   throw eso::Error(
       eso::Fault::system, run.directory.path().string(),
-      fmt::format("training diverged: the last step's loss is {:.1f} nats per token, the first's "
-                  "was {:.1f}, a uniform model's is {:.1f}",
+      fmt::format("training diverged: the targets of the last step cost {:.1f} nats per token, those of the "
+                  "first {:.1f}, and {:.1f} under a uniform model",
                   last, first, uniform));
+}
+
+/// A warmup that the run does not outlast is legal, and seldom what was meant.
+void say_if_still_warming_up(const RunState& run, std::int64_t steps) {
+  if (run.flags.warmup_steps < steps || run.flags.warmup_steps == 0) return;
+  say("{}the learning rate never reaches --learning-rate: --warmup-steps is {}, and the run ends after step "
+      "{}",
+      run.hooks.title, run.flags.warmup_steps, steps);
 }
 
 /// A run that ends before its method begins is legal, and seldom what was meant.
@@ -156,6 +164,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
   };
+  say_if_still_warming_up(run, steps);
   if (run.method.samples) say_if_never_on(run, trainer);
   if (run.ranks.size() == 1) trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
@@ -172,7 +181,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
     for (const eso::Step& step : trainer.run(run.examples)) {
       write_records(run, step);
       recorded = step.number;
-      note_nll(step, run.flags.sft_reduction, run.result);
+      note_nll(step, run.result);
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       run.result.left_out_last = step.updated ? 0 : run.result.left_out_last + 1;
@@ -341,7 +350,7 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   if (ranks.size() == 1) return;
   // Each may have its own of these; what was read is compared.
   flags.threads = 1, flags.device = "cpu";
-  flags.model = flags.output = "folder";
+  flags.model.clear(), flags.output.clear();
   flags.data.clear(), flags.layout.answers.clear(), flags.dpo_reference.clear();
   const std::vector<std::string> all = ranks.exchange(config_of(flags) + digest(examples));
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
@@ -351,8 +360,7 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   }
 }
 
-/// Loads everything, calls `open` for the directory, with the number of examples, once nothing can be refused
-/// any more, and trains.
+/// Loads everything, calls `open` for the directory once nothing can be refused any more, and trains.
 template <class Open>
 TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRanks& ranks, const Open& open) {
   const auto start = std::chrono::steady_clock::now();
@@ -374,7 +382,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   ReferenceLogProbs* const reference =
       method.reference && !f.dpo_reference_free ? &inputs.reference(f, model, examples.size()) : nullptr;
   check_alike(ranks, f, examples);
-  RunDirectory directory = ranks.rank() == 0 ? open(examples.size()) : RunDirectory::follow(f.output);
+  RunDirectory directory = ranks.rank() == 0 ? open() : RunDirectory::follow(f.output);
   TrainResult result;
   const RunState run{f,         method,    hooks,  model, tokenizer, examples,
                      reference, directory, result, ranks, *threads};
@@ -415,10 +423,7 @@ TrainResult train(const TrainFlags& flags, const TrainHooks& hooks) {
   if (std::getenv("WORLD_SIZE") == nullptr) RunDirectory::check_new(flags.output);
   const AnyRanks ranks = join(flags);
   if (ranks.rank() == 0) RunDirectory::check_new(flags.output);
-  return train_in(flags, hooks, ranks, [&](std::size_t examples) {
-    check_warmup(flags, examples);
-    return RunDirectory::create(flags.output, config_of(flags));
-  });
+  return train_in(flags, hooks, ranks, [&] { return RunDirectory::create(flags.output, config_of(flags)); });
 }
 
 TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hooks) {
@@ -428,7 +433,7 @@ TrainResult resume(const std::filesystem::path& directory, const TrainHooks& hoo
     return {};
   }
   const AnyRanks ranks = join(flags);
-  return train_in(flags, hooks, ranks, [&](std::size_t) { return RunDirectory::reopen(directory); });
+  return train_in(flags, hooks, ranks, [&] { return RunDirectory::reopen(directory); });
 }
 
 }  // namespace eso_program

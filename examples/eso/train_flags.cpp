@@ -130,11 +130,6 @@ void check_numbers(const TrainFlags& f) {
   not_negative("--min-learning-rate", f.min_learning_rate);
   within("--min-learning-rate-ratio", f.min_learning_rate_ratio,
          f.min_learning_rate_ratio >= 0 && f.min_learning_rate_ratio <= 1, "0 to 1");
-  if (f.min_learning_rate > f.learning_rate) {
-    throw eso::input_error("--min-learning-rate", "is above --learning-rate",
-                           fmt::format("{}", f.min_learning_rate),
-                           fmt::format("at most {}", f.learning_rate));
-  }
   not_negative("--weight-decay", f.weight_decay);
   one_of("--weight-decay-mode", f.weight_decay_mode, {"decoupled", "l2"});
   not_negative("--clip-norm", f.clip_norm);
@@ -149,28 +144,25 @@ void check_numbers(const TrainFlags& f) {
   for (const double t : f.temperatures) not_negative("--temperatures", t);
 }
 
+/// What could be computed and means nothing.
+void check_meaning(const TrainFlags& f) {
+  if (f.min_learning_rate > f.learning_rate) {
+    throw eso::input_error("--min-learning-rate", "is above --learning-rate",
+                           fmt::format("{}", f.min_learning_rate),
+                           fmt::format("at most {}", f.learning_rate));
+  }
+  check_method_meaning(f);
+}
+
 }  // namespace
 
 void check_unread_flags(const TrainFlags& f, const FlagSet& set) {
-  const auto unread = [&](const char* flag, bool holds, const char* with, const std::string& value) {
-    if (!holds || !set.chosen(flag)) return;
-    throw eso::input_error(fmt::format("--{}", flag), fmt::format("is not read with {}", with), value);
-  };
-  const bool sgd = f.optimizer == "sgd";
-  unread("adam-beta1", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta1));
-  unread("adam-beta2", sgd, "--optimizer sgd", fmt::format("{}", f.adam_beta2));
-  unread("adam-epsilon", sgd, "--optimizer sgd", fmt::format("{}", f.adam_epsilon));
-  unread("weight-decay-mode", sgd, "--optimizer sgd", f.weight_decay_mode);
-}
-
-void check_warmup(const TrainFlags& f, std::size_t examples) {
-  const auto count = static_cast<std::int64_t>(examples);
-  const std::int64_t in_epoch = count / f.batch_size + (count % f.batch_size != 0 ? 1 : 0);
-  const double whole = static_cast<double>(in_epoch) * static_cast<double>(f.epochs);
-  const double steps = f.max_steps > 0 ? std::min(whole, static_cast<double>(f.max_steps)) : whole;
-  if (f.warmup_steps == 0 || static_cast<double>(f.warmup_steps) < steps) return;
-  throw eso::input_error("--warmup-steps", fmt::format("is not over when the run ends, after step {}", steps),
-                         fmt::format("{}", f.warmup_steps));
+  if (f.optimizer != "sgd") return;
+  for (const char* flag : {"adam-beta1", "adam-beta2", "adam-epsilon", "weight-decay-mode"}) {
+    const FlagSet::Source source = set.source(flag);
+    if (source != FlagSet::Source::nobody && source >= set.source("optimizer"))
+      throw eso::input_error(fmt::format("--{}", flag), "is not read with --optimizer sgd");
+  }
 }
 
 std::optional<double> dropout_rate(const TrainFlags& f) {
@@ -182,7 +174,7 @@ std::optional<double> dropout_rate(const TrainFlags& f) {
   throw eso::input_error("--dropout", "is no rate", f.dropout, "a number of at least 0, below 1, or config");
 }
 
-void check_train_flags(const TrainFlags& f, bool plan) {
+void check_train_flags(const TrainFlags& f, FlagUse use) {
   check_names(f);
   check_numbers(f);
   dropout_rate(f);
@@ -192,30 +184,30 @@ void check_train_flags(const TrainFlags& f, bool plan) {
                            fmt::format("at most from:{}", f.epochs));
   }
   check_method_flags(f);
+  if (use != FlagUse::resumed_run) check_meaning(f);
   if (f.model.empty()) throw eso::input_error("--model", "is required");
-  if (plan) return;
+  if (use == FlagUse::plan) return;
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   for (const std::string& file : f.data) {
     if (file.empty()) throw eso::input_error("--data", "is empty");
   }
   if (f.output.empty()) throw eso::input_error("--output", "is required");
-  check_spares("--output", f.output, "--model", {f.model});
-  check_spares("--output", f.output, "--dpo-reference", {f.dpo_reference});
+  check_spares("--output", f.output, "--data", f.data);
+  check_spares("--output", f.output, "--answers", {f.layout.answers});
 }
 
 std::string config_of(TrainFlags flags) {
-  flags.model = std::filesystem::absolute(flags.model).lexically_normal().string();
-  for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
-  std::string& answers = flags.layout.answers;
-  if (!answers.empty()) answers = std::filesystem::absolute(answers).lexically_normal().string();
-  std::string& reference = flags.dpo_reference;
-  if (!reference.empty()) reference = std::filesystem::absolute(reference).lexically_normal().string();
-  check_text("--dpo-reference", reference);
-  flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
+  const auto make_absolute = [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  };
+  for (std::string* path : {&flags.model, &flags.layout.answers, &flags.dpo_reference, &flags.output})
+    make_absolute(*path);
+  for (std::string& file : flags.data) make_absolute(file);
   check_text("--model", flags.model);
   check_text("--output", flags.output);
   for (const std::string& file : flags.data) check_text("--data", file);
-  check_text("--answers", answers);
+  check_text("--answers", flags.layout.answers);
+  check_text("--dpo-reference", flags.dpo_reference);
   if (flags.threads == 0) flags.threads = processor_count();
   CLI::App app;
   FlagSet set(app);
@@ -236,7 +228,7 @@ TrainFlags flags_of_run(const std::filesystem::path& directory) {
   // A run writes all of them. Cut at the end of a line the file would be TOML still, and of another run.
   if (const auto name = set.missing()) throw eso::input_error(config.string(), "has no " + *name);
   flags.output = directory.string();
-  check_train_flags(flags);
+  check_train_flags(flags, FlagUse::resumed_run);
   return flags;
 }
 
