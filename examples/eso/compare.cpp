@@ -52,8 +52,14 @@ ComparedArm make_arm(const CompareFlags& flags, const FlagSet& given, const std:
   }
   set.read_config();
   apply_preset(arm.flags, set, &given);
-  arm.flags.output = "arm";  // checked below as if it were there; the real one follows from the seed
+  arm.flags.output = (std::filesystem::path(flags.common.output) / name).string();  // seeds are folders in it
   check_train_flags(arm.flags);
+  try {
+    check_unread_flags(arm.flags, set);
+    if (set.source("optimizer") == FlagSet::Source::nobody) check_unread_flags(arm.flags, given);
+  } catch (const eso::Error& error) {
+    throw eso::input_error("--arm", fmt::format("{}: {}", name, error.what()));
+  }
   advise_unread_flags(set, {arm.flags.method}, "--arm " + name + ": ");
   return arm;
 }
@@ -63,7 +69,7 @@ std::string shared_key(TrainFlags flags, std::uint64_t seed) {
   const TrainFlags none;
   flags.seed = seed;
   flags.method = "sft";
-  flags.output = "run";
+  flags.output.clear();
   flags.keep_checkpoints = 0;
   flags.active_epochs = none.active_epochs;
   flags.temperatures = none.temperatures;

@@ -159,7 +159,7 @@ Json method_record(const ComparedArm& arm, const std::vector<Evaluated>& runs, c
       const double rouge_l = pass.mean([](const EvaluatedResponse& r) { return r.scores.rougeL.f1; });
       curve.push_back({{"temperature", t.temperature}, {"rougeL", rouge_l}, {"entropy", pass.entropy()}});
     }
-    const std::string relative = std::filesystem::relative(run.run, directory).string();
+    const std::string relative = run.run.lexically_relative(directory).string();
     record["eval"].push_back({{"model", relative + "/model"},
                               {"data", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
                               {"examples", examples},
@@ -223,7 +223,7 @@ Json settings_record(const CompareFlags& f) {
   for (std::int64_t s = 0; s < f.training_seeds; ++s)
     training_seeds.push_back(f.common.seed + static_cast<std::uint64_t>(s));
   TrainFlags common = f.common;
-  common.output = "run";
+  common.output.clear();
   Json record{{"model", f.common.model},
               {"train", fmt::format("{}", fmt::join(f.common.data, ", "))},
               {"evaluation", fmt::format("{}", fmt::join(evaluation_files(f), ", "))},
@@ -295,7 +295,7 @@ void compare(const CompareFlags& f, const std::vector<ComparedArm>& arms) {
                      comparison.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   eso::write_durably(directory / "report.html", comparison_report(directory));
   Output out;
-  out.line(comparison_table(comparison));
+  out.line(eso::printable(comparison_table(comparison), true));
   out.flush();
   say("{} shows it all", (directory / "report.html").string());
 }

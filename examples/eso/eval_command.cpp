@@ -36,15 +36,16 @@ void check_flags(const EvalFlags& f) {
   }
   f.layout.check(f.format);
   check_overflow("--prompt-overflow", f.prompt_overflow);
-  check_output_file("--output", f.output);
-  if (!f.predictions.empty()) {
-    check_output_file("--predictions", f.predictions);
-    const auto named = [](const std::string& path) {
-      return std::filesystem::absolute(path).lexically_normal();
-    };
-    if (named(f.predictions) == named(f.output))
-      throw eso::input_error("--predictions", "is the file of --output too", f.predictions);
+  check_given("--output", f.output);
+  for (const auto& [flag, path] :
+       {std::pair("--output", f.output), std::pair("--predictions", f.predictions)}) {
+    if (path.empty()) continue;
+    check_output_file(flag, path);
+    check_spares(flag, path, "--data", f.data);
+    check_spares(flag, path, "--answers", {f.layout.answers});
+    check_spares_model(flag, path, f.model.model);
   }
+  check_spares("--predictions", f.predictions, "--output", {f.output});
   if (f.settings.temperatures.empty()) throw eso::input_error("--temperature", "is required");
   for (const double temperature : f.settings.temperatures) check_temperature("--temperature", temperature);
   if (f.settings.seeds.empty()) throw eso::input_error("--seeds", "is required");
@@ -174,7 +175,8 @@ Command add_eval(CLI::App& app) {
   set.add("max-response-tokens", f.settings.max_response_tokens,
           "references are cut to this, responses end there");
   set.add("batch-size", f.settings.batch_size, "prompts through the model at once");
-  set.add("top-k", f.settings.top_k, "draw from so many most likely tokens; 0: all");
+  set.add("top-k", f.settings.top_k,
+          "draw from so many most likely tokens; 0: all; temperature 0 reads neither this nor --top-p");
   set.add("top-p", f.settings.top_p,
           "draw from the fewest most likely tokens with this probability together; 1: all");
   return [state] {

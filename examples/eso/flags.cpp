@@ -77,8 +77,10 @@ void FlagSet::read_config(const std::filesystem::path& path, bool beats_flags) {
         std::find_if(flags_.begin(), flags_.end(), [&](const Flag& f) { return f.name == name; });
     if (flag == flags_.end()) throw eso::input_error(where, "is no flag of this command");
     if (flag->option->count() > 0 && !beats_flags) continue;
+    const std::string before = flag->write();
     flag->read(node, where);
     flag->from_file = true;
+    flag->changed = flag->write() != before;
   }
 }
 

@@ -79,6 +79,19 @@ class FlagSet {
     return false;
   }
 
+  /// Who chose the value of a flag, in the order in which they beat each other.
+  enum class Source { nobody, file, command_line };
+
+  /// Who chose its value. A file that gives the default chose nothing: the `config.toml` of a run names all
+  /// flags.
+  Source source(const std::string& name) const {
+    for (const Flag& flag : flags_) {
+      if (flag.name != name) continue;
+      return flag.option->count() > 0 ? Source::command_line : flag.changed ? Source::file : Source::nobody;
+    }
+    return Source::nobody;
+  }
+
   /// The flags that the command line holds.
   std::vector<std::string> on_command_line() const {
     std::vector<std::string> names;
@@ -119,7 +132,7 @@ class FlagSet {
     const void* value;
     std::function<void(const toml::node&, const std::string&)> read;
     std::function<std::string()> write;
-    bool from_file = false;
+    bool from_file = false, changed = false;  // by the file: to another value than the default
   };
 
   /// Refuses what CLI11 lets through: an empty text (a number it takes for 0), blanks around a number, a sign

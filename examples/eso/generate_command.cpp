@@ -57,7 +57,7 @@ void answer(std::vector<eso::Prompt>& prompts, const GenerateFlags& flags, Model
 
 void generate(const GenerateFlags& flags) {
   check_flags(flags);
-  Stats stats(flags.stats);
+  Stats stats(flags.stats, flags.model.model);
   ModelFolder folder = flags.model.open();
   folder.needed_tokenizer();
   stats.loaded();
@@ -92,7 +92,9 @@ Command add_generate(CLI::App& app) {
   state->set->add("temperature", f.temperature, "divides the logits; 0: the most likely token");
   state->set->add("samples", f.samples, "responses to each prompt");
   state->set->add("seed", f.seed, "of the random numbers; a response depends on it and its own prompt alone");
-  state->set->add("top-k", f.top_k, "draw from so many most likely tokens; 0: all");
+  state->set->add(
+      "top-k", f.top_k,
+      "draw from so many most likely tokens; 0: all; temperature 0 reads neither this nor --top-p");
   state->set->add("top-p", f.top_p,
                   "draw from the fewest most likely tokens with this probability together; 1: all");
   state->set->add("max-response-tokens", f.max_response_tokens,

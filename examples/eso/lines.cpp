@@ -88,8 +88,12 @@ eso::TokenId checked_end_of_sequence(const AnyModel& model) {
                          fmt::format("0 to {}", model.vocabulary_size() - 1));
 }
 
-Stats::Stats(std::string path) : path_(std::move(path)) {
-  if (!path_.empty()) check_output_file("--stats", path_);
+Stats::Stats(std::string path, const std::string& model) : path_(std::move(path)) {
+  if (path_.empty()) return;
+  check_output_file("--stats", path_);
+  check_spares_model("--stats", path_, model);
+  check_spares("--stats", path_, "standard input", {"/dev/stdin"});
+  check_spares("--stats", path_, "standard output", {"/dev/stdout"});
 }
 
 void Stats::write() const {

@@ -35,8 +35,8 @@ eso::TokenId checked_end_of_sequence(const AnyModel& model);
 class Stats {
  public:
   /// Begins to measure; an empty path writes nothing. \throws eso::Error (input) if `path` cannot be written
-  /// to.
-  explicit Stats(std::string path);
+  /// to, or is a file of the model in the folder `model`, standard input or standard output.
+  Stats(std::string path, const std::string& model);
 
   void loaded() { loaded_ = Clock::now(); }
   /// Writes the file.

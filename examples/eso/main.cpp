@@ -4,12 +4,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <new>
 #include <string_view>
 #include <system_error>
@@ -46,11 +48,17 @@ __attribute__((constructor(101))) void catch_failed_allocations() {
   std::set_new_handler(end_without_memory);
 }
 
+/// The words of another library, which may hold what the user gave.
 std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-  }
-  return text;
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return eso::printable(eso::cut_middle(text, 500));
+}
+
+/// A result that reaches nobody is no success, the help included.
+int ended(int code) {
+  std::cout.flush();
+  if (std::cout.good()) return code;
+  throw eso::system_error("<stdout>", "cannot write");
 }
 
 int run(int argc, char** argv) {
@@ -66,7 +74,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
-    return app.exit(success);  // --help, --version
+    return ended(app.exit(success));  // --help, --version
   } catch (const CLI::ParseError& error) {
     const std::vector<CLI::App*> subcommands = app.get_subcommands();
     const std::vector<std::string> rest = app.remaining();
@@ -102,7 +110,9 @@ int guarded_main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   // A stream that is closed must not give its number to a file that is opened later.
   for (const int stream : {0, 1, 2}) {
-    if (::fcntl(stream, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) == -1) return 1;
+    if (::fcntl(stream, F_GETFD) != -1) continue;
+    // What is written to a closed standard output is lost, and an error: this descriptor refuses it.
+    if (::open("/dev/null", stream == 1 ? O_RDONLY : O_RDWR) == -1) return 1;
   }
 #ifdef EIGEN_USE_BLAS
   if (openblas_set_num_threads != nullptr)
@@ -117,11 +127,15 @@ int guarded_main(int argc, char** argv) {
     return error.fault() == eso::Fault::input ? 2 : 1;
   } catch (const Interrupted& interrupted) {
     return 128 + interrupted.signal;
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().empty() ? "the working directory" : error.path1().string();
+    std::error_code code;
+    const std::filesystem::path here = std::filesystem::current_path(code);
+    print_error(eso::system_error(here.empty() ? "the working directory" : path, "cannot be used",
+                                  error.code().value())
+                    .what());
   } catch (const std::bad_alloc&) {
     end_without_memory();
-  } catch (const std::filesystem::filesystem_error& error) {
-    const std::string path = error.path1().string();
-    print_error(one_line((path.empty() ? "the file system" : path) + ": " + error.code().message()));
   } catch (const std::exception& error) {
     print_error("internal: " + one_line(error.what()));
   }

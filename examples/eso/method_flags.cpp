@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 
 #include "checks.hpp"
@@ -72,6 +73,49 @@ void check_unread(const TrainFlags& f) {
   }
 }
 
+/// Why no sample can be told from another; empty if one can.
+std::string all_alike(const TrainFlags& f) {
+  if (f.temperatures.size() < 2) return "one sample per prompt";
+  const bool greedy =
+      std::all_of(f.temperatures.begin(), f.temperatures.end(), [](double t) { return t == 0; });
+  return greedy ? "equal samples, all at temperature 0," : "";
+}
+
+/// A method that compares the samples of a prompt learns nothing where they are all alike. One whose weight
+/// is 0 is asked to learn nothing.
+void check_learns(const TrainFlags& f) {
+  const auto nothing = [&](const char* flag, const std::string& why, double found) {
+    throw eso::input_error(flag, fmt::format("--method {} learns nothing from {}", f.method, why),
+                           fmt::format("{}", found));
+  };
+  const auto needs_other_samples = [&](const std::string& with) {
+    if (const std::string alike = all_alike(f); !alike.empty())
+      throw eso::input_error("--temperatures",
+                             fmt::format("--method {} learns nothing from {}{}", f.method, alike, with),
+                             fmt::format("{}", fmt::join(f.temperatures, ",")));
+  };
+  if (f.method == "eso" && f.eso_lambda != 0) {
+    const bool one_drawn = f.temperatures.size() == 1 && f.temperatures.front() > 0;
+    if (f.eso_baseline != "greedy" || !one_drawn)
+      needs_other_samples(fmt::format(" with --eso-baseline {}", f.eso_baseline));
+    if (reads_min_mean_reward(f) && f.eso_min_mean_reward >= 1)
+      nothing("--eso-min-mean-reward", "prompts with a mean reward above this, ROUGE being at most 1",
+              f.eso_min_mean_reward);
+  }
+  if (f.method == "unlike" && f.unlike_lambda != 0) {
+    const bool compares =
+        f.unlike_select == "below-mean" || f.unlike_select == "lowest" || f.unlike_weight == "gap";
+    if (compares)
+      needs_other_samples(
+          fmt::format(" with --unlike-select {} and --unlike-weight {}", f.unlike_select, f.unlike_weight));
+    if (f.unlike_select == "threshold" && f.unlike_threshold <= 0)
+      nothing("--unlike-threshold", "samples with a reward below this, ROUGE being at least 0",
+              f.unlike_threshold);
+  }
+  if (f.method == "rrhf" && f.rrhf_weight != 0 && !f.rrhf_include_reference && f.rrhf_best_weight == 0)
+    needs_other_samples(" with --rrhf-include-reference false");
+}
+
 }  // namespace
 
 void check_method_flags(const TrainFlags& f) {
@@ -109,7 +153,6 @@ void check_method_flags(const TrainFlags& f) {
     throw eso::input_error("--format", fmt::format("has no pairs, which --method {} needs", f.method),
                            f.format, "preference, hh");
   }
-  check_unread(f);
   if (method.samples && f.temperatures.empty())
     throw eso::input_error("--temperatures", "must name at least one temperature");
   if (f.method == "eso") {
@@ -119,6 +162,11 @@ void check_method_flags(const TrainFlags& f) {
                              fmt::format("{}", f.temperatures.size()), fmt::format("at least {}", least));
     }
   }
+}
+
+void check_method_meaning(const TrainFlags& f) {
+  check_unread(f);
+  check_learns(f);
 }
 
 void advise_unread_flags(const FlagSet& set, const std::vector<std::string>& methods,

@@ -72,6 +72,8 @@ eso::RecordStyle method_records(const Method& method, const TrainFlags& flags);
 /// The flags of the methods and their checks.
 void add_method_flags(FlagSet& set, TrainFlags& flags);
 void check_method_flags(const TrainFlags& flags);
+/// Refuses flags that the method does not read beside its others, or with which it could learn nothing.
+void check_method_meaning(const TrainFlags& flags);
 /// Whether the reduction of the ESO part over the prompts reads --eso-min-mean-reward.
 bool reads_min_mean_reward(const TrainFlags& flags);
 /// Says in one line, after `title`, which flags of the command line belong to none of these methods.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model_flags.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -51,10 +52,56 @@ void check_given(const char* flag, const std::string& value) {
 void check_output_file(const char* flag, const std::string& path) {
   check_given(flag, path);
   std::error_code none;
+  if (std::filesystem::path(path).is_relative()) {
+    const std::filesystem::path here = std::filesystem::current_path(none);
+    if (none) throw eso::system_error(flag, "the working directory cannot be used", none.value());
+  }
   const std::filesystem::path parent = eso::parent_folder(path);
   if (!std::filesystem::is_directory(parent, none))
     throw eso::input_error(flag, "no such folder", parent.string());
   if (std::filesystem::is_directory(path, none)) throw eso::input_error(flag, "is a folder", path, "a file");
+}
+
+namespace {
+
+/// The path without links, as far as it is there.
+std::filesystem::path resolved(const std::filesystem::path& path) {
+  std::error_code none;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(path, none);
+  return none ? path.lexically_normal() : real;
+}
+
+/// Whether both are one file, be it by links. Devices and pipes hold nothing that could be lost.
+bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code none;
+  if (std::filesystem::exists(a, none) && !std::filesystem::is_regular_file(a, none)) return false;
+  return resolved(a) == resolved(b) || (std::filesystem::equivalent(a, b, none) && !none);
+}
+
+/// Whether what is written to `path` would be one of the files of the model in `folder`, be it by links.
+bool is_of_model(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  if (is_model_file(path) && is_same_file(path, folder / path.filename())) return true;
+  std::error_code none;
+  for (std::filesystem::directory_iterator entry(folder, none), end; !none && entry != end;
+       entry.increment(none)) {
+    if (is_model_file(entry->path()) && is_same_file(path, entry->path())) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void check_spares(const char* flag, const std::string& path, const char* input,
+                  const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    if (!file.empty() && is_same_file(path, file))
+      throw eso::input_error(flag, fmt::format("is the file of {} too", input), path);
+  }
+}
+
+void check_spares_model(const char* flag, const std::string& path, const std::string& folder) {
+  check_spares(flag, path, "--model", {folder});
+  if (is_of_model(path, folder)) throw eso::input_error(flag, "is a file of --model", path);
 }
 
 }  // namespace eso_program

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "flags.hpp"
 #include "model_folder.hpp"
@@ -39,5 +40,11 @@ void check_given(const char* flag, const std::string& value);
 /// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a
 /// folder.
 void check_output_file(const char* flag, const std::string& path);
+/// Throws an input `eso::Error` if what `flag` is to write is one of these files of `input`, be it by links;
+/// empty paths are none.
+void check_spares(const char* flag, const std::string& path, const char* input,
+                  const std::vector<std::string>& files);
+/// The same of the files of a model: another file may lie in its folder.
+void check_spares_model(const char* flag, const std::string& path, const std::string& folder);
 
 }  // namespace eso_program

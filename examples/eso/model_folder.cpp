@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <system_error>
 #include <utility>
@@ -16,6 +18,10 @@
 namespace eso_program {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr std::array tokenizer_names{
+    "tokenizer.json",          "vocab.json",        "merges.txt",         "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"};
 
 /// A folder beside the destination that is removed with all it holds unless it got the destination's name.
 class UnfinishedFolder {
@@ -96,12 +102,19 @@ std::optional<eso::ByteLevelBpe> find_tokenizer(const fs::path& folder) {
 
 std::vector<fs::path> tokenizer_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json",
-                           "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}) {
+  for (const char* name : tokenizer_names) {
     std::error_code none;
     if (fs::is_regular_file(folder / name, none)) files.push_back(folder / name);
   }
   return files;
+}
+
+bool is_model_file(const fs::path& file) {
+  const std::string name = file.filename().string();
+  for (const char* end : {"config.json", ".safetensors", ".safetensors.index.json", ".bin", ".gguf"}) {
+    if (name.ends_with(end)) return true;
+  }
+  return std::find(tokenizer_names.begin(), tokenizer_names.end(), name) != tokenizer_names.end();
 }
 
 void check_tokenizer(const eso::ByteLevelBpe& tokenizer, const AnyModel& model) {

@@ -47,6 +47,8 @@ void say_ignored(const AnyModel& model);
 
 /// The files of the folder that belong to a tokenizer, to be copied beside a model that is trained with it.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
+/// Whether the file, by its name, is part of a model folder.
+bool is_model_file(const std::filesystem::path& file);
 
 /// Throws an input `eso::Error` unless `path` is free for a folder: it is missing or an empty folder, and
 /// lies in a folder.

@@ -57,9 +57,11 @@ void apply_preset(TrainFlags& flags, FlagSet& set, const FlagSet* others) {
   for (const auto& [flag, value] : preset_values(flags.preset)) {
     if (!given(std::string(flag))) set.set(std::string(flag), std::string(value));
   }
-  // The preset's threshold goes with its reduction; beside another that was given nobody asked for it.
+  // What the preset gives goes with its reduction and its optimizer; beside others nobody asked for it.
   if (!given("eso-min-mean-reward") && !reads_min_mean_reward(flags))
     flags.eso_min_mean_reward = MethodFlags{}.eso_min_mean_reward;
+  if (!given("weight-decay-mode") && flags.optimizer == "sgd")
+    flags.weight_decay_mode = TrainFlags{}.weight_decay_mode;
 }
 
 }  // namespace eso_program

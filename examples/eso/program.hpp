@@ -93,7 +93,7 @@ bool silent();
 /// A line of progress or advice on standard error.
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
-  if (!silent()) diagnose(fmt::format(format, std::forward<Args>(args)...) + "\n");
+  if (!silent()) diagnose(eso::printable(fmt::format(format, std::forward<Args>(args)...), true) + "\n");
 }
 
 /// Threads for a `--threads` value; 0 stands for all processors that this process may use.

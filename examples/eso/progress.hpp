@@ -27,7 +27,7 @@ class Progress {
  public:
   /// `title` stands before each line; `plain_every` steps between the plain lines, 0 for none.
   Progress(std::string title, std::int64_t total, std::int64_t done, std::int64_t plain_every)
-      : title_(std::move(title)),
+      : title_(eso::printable(title)),
         total_(total),
         first_(done),
         plain_every_(plain_every),
@@ -39,6 +39,7 @@ class Progress {
   /// `done` steps are done; `news` follows the bar.
   void show(std::int64_t done, std::string_view news) {
     if (silent()) return;
+    const std::string shown = eso::printable(news);
     const double spent = seconds();
     const double left =
         done > first_ ? spent * static_cast<double>(total_ - done) / static_cast<double>(done - first_) : 0;
@@ -50,10 +51,10 @@ class Progress {
       std::string bar;
       for (int i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
       diagnose(
-          fmt::format("\r\033[K{}{} {}/{} {} left  {}", title_, bar, done, total_, clock_text(left), news));
+          fmt::format("\r\033[K{}{} {}/{} {} left  {}", title_, bar, done, total_, clock_text(left), shown));
       drawn_ = true;
     } else if (plain_every_ > 0 && (done % plain_every_ == 0 || done == total_)) {
-      diagnose(fmt::format("{}{}/{} {} left  {}\n", title_, done, total_, clock_text(left), news));
+      diagnose(fmt::format("{}{}/{} {} left  {}\n", title_, done, total_, clock_text(left), shown));
     }
   }
 

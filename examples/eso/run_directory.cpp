@@ -55,6 +55,11 @@ bool counts(const nlohmann::json& counters, const char* name) {
   return !counters.contains(name) || counters.at(name).is_number_unsigned();
 }
 
+/// Whether a counter is a number; older checkpoints lack it.
+bool measures(const nlohmann::json& counters, const char* name) {
+  return !counters.contains(name) || counters.at(name).is_number();
+}
+
 /// The records must be as long as they were when the checkpoint was made: only a person can have cut them.
 void check_records(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
                    const eso::AppendFile& records, const nlohmann::json& bytes) {
@@ -197,7 +202,8 @@ std::optional<eso::LoadedCheckpoint> RunDirectory::restore(
       if (!metrics.is_number_unsigned() || !completions.is_number_unsigned() ||
           !newest->counters.at("data").is_string() || !newest->counters.at("tokens").is_number_unsigned() ||
           !newest->counters.at("processes").is_number_unsigned() || !counts(newest->counters, "left_out") ||
-          !counts(newest->counters, "left_out_last"))
+          !counts(newest->counters, "left_out_last") || !measures(newest->counters, "first_nll") ||
+          !measures(newest->counters, "last_nll"))
         throw eso::input_error("checkpoint.json", "its counters are unreadable");
       break;
     } catch (const eso::Error& error) {

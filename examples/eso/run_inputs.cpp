@@ -27,7 +27,7 @@ TrainFlags data_flags(const TrainFlags& f) {
     read.seed = f.seed;
     read.no_shuffle = f.no_shuffle;
   }
-  read.output = "run";
+  read.output.clear();
   return read;
 }
 

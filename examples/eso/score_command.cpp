@@ -96,7 +96,7 @@ void score(const ScoreFlags& flags) {
                            "at least 1e-6");
   }
   check_range("--batch-size", flags.batch_size, 1, std::numeric_limits<std::int32_t>::max());
-  Stats stats(flags.stats);
+  Stats stats(flags.stats, flags.model.model);
   ModelFolder folder = flags.model.open();
   folder.model.score_only(flags.temperature);
   stats.loaded();

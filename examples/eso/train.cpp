@@ -29,7 +29,7 @@ namespace {
 std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokenizer) {
   const auto shown = [](std::string text, std::size_t width) {
     std::replace_if(
-        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+        text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
     if (text.size() <= width) return text;
     std::size_t end = width;
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
@@ -74,6 +74,42 @@ void write_records(const RunState& run, const eso::Step& step) {
     run.directory.add_completion(record);
 }
 
+/// Notes the mean negative log-probability of the tokens that the step taught: of targets, and of the better
+/// responses of pairs.
+void note_nll(const eso::Step& step, TrainResult& result) {
+  double sum = 0, tokens = 0;
+  for (const eso::Response& response : step.batch.responses) {
+    if (response.kind != eso::Kind::target && response.kind != eso::Kind::chosen) continue;
+    for (const double logp : response.logp) sum -= logp;
+    tokens += static_cast<double>(response.logp.size());
+  }
+  if (tokens == 0 || !std::isfinite(sum)) return;
+  result.last_nll = sum / tokens;
+  if (std::isnan(result.first_nll)) result.first_nll = result.last_nll;
+}
+
+/// A model that gives its targets far less than a uniform one does, and than it did at the start, is no
+/// result.
+void check_nll(const RunState& run) {
+  const auto& [first, last] = std::pair(run.result.first_nll, run.result.last_nll);
+  const double uniform = std::log(static_cast<double>(run.model.vocabulary_size()));
+  const double most = 2 * std::max(first, uniform) + 10;
+  if (std::isnan(first) || last <= most) return;
+  throw eso::Error(
+      eso::Fault::system, run.directory.path().string(),
+      fmt::format("training diverged: the targets of the last step cost {:.1f} nats per token, those of the "
+                  "first {:.1f}, and {:.1f} under a uniform model",
+                  last, first, uniform));
+}
+
+/// A warmup that the run does not outlast is legal, and seldom what was meant.
+void say_if_still_warming_up(const RunState& run, std::int64_t steps) {
+  if (run.flags.warmup_steps < steps || run.flags.warmup_steps == 0) return;
+  say("{}the learning rate never reaches --learning-rate: --warmup-steps is {}, and the run ends after step "
+      "{}",
+      run.hooks.title, run.flags.warmup_steps, steps);
+}
+
 /// A run that ends before its method begins is legal, and seldom what was meant.
 template <class Trainer>
 void say_if_never_on(const RunState& run, const Trainer& trainer) {
@@ -101,13 +137,15 @@ template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&, data = data_record(run.examples), settings = settings_record(run.flags)] {
-    const nlohmann::json counters{{"tokens", trainer.tokens_seen},
-                                  {"settings", settings},
-                                  {"files", run.files},
-                                  {"data", data},
-                                  {"processes", run.ranks.size()},
-                                  {"left_out", run.result.left_out},
-                                  {"left_out_last", run.result.left_out_last}};
+    nlohmann::json counters{{"tokens", trainer.tokens_seen},
+                            {"settings", settings},
+                            {"files", run.files},
+                            {"data", data},
+                            {"processes", run.ranks.size()},
+                            {"left_out", run.result.left_out},
+                            {"left_out_last", run.result.left_out_last}};
+    if (!std::isnan(run.result.first_nll))
+      counters.update({{"first_nll", run.result.first_nll}, {"last_nll", run.result.last_nll}});
     const std::vector<eso::TensorView> optimizer =
         trainer.optimizer.state();  // all ranks may have to give theirs
     if (!run.directory.writes()) return;
@@ -115,6 +153,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
                        static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
                                                                std::numeric_limits<int>::max())));
   };
+  say_if_still_warming_up(run, steps);
   if (run.method.samples) say_if_never_on(run, trainer);
   if (run.ranks.size() == 1) trainer.between = check_signals;
   Progress progress(run.hooks.title, steps, trainer.steps_done, run.flags.print_every);
@@ -131,6 +170,7 @@ void run_steps(const RunState& run, Trainer& trainer) {
     for (const eso::Step& step : trainer.run(run.examples)) {
       write_records(run, step);
       recorded = step.number;
+      note_nll(step, run.result);
       std::string news = fmt::format("loss {:.3f}", step.loss);
       if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       run.result.left_out_last = step.updated ? 0 : run.result.left_out_last + 1;
@@ -244,12 +284,15 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     trainer.tokens_seen = checkpoint->counters.at("tokens").template get<std::int64_t>();
     run.result.left_out = checkpoint->counters.value("left_out", std::int64_t{0});
     run.result.left_out_last = checkpoint->counters.value("left_out_last", std::int64_t{0});
+    run.result.first_nll = checkpoint->counters.value("first_nll", run.result.first_nll);
+    run.result.last_nll = checkpoint->counters.value("last_nll", run.result.last_nll);
     say("{}going on after step {}", run.hooks.title, checkpoint->step);
   } else if (run.directory.resumed()) {
     say("{}there is no checkpoint: from the start", run.hooks.title);
   }
   run_steps(run, trainer);
   check_left_out(run, trainer.steps_done);
+  check_nll(run);
   return trainer.steps_done;
 }
 
@@ -300,7 +343,7 @@ void check_alike(const AnyRanks& ranks, TrainFlags flags, const std::vector<eso:
   if (ranks.size() == 1) return;
   // Each may have its own of these; what was read is compared.
   flags.threads = 1, flags.device = "cpu";
-  flags.model = flags.output = "folder";
+  flags.model.clear(), flags.output.clear();
   flags.data.clear(), flags.layout.answers.clear(), flags.dpo_reference.clear();
   const std::vector<std::string> all = ranks.exchange(config_of(flags) + data_record(examples));
   for (std::size_t rank = 1; rank < all.size(); ++rank) {

@@ -91,12 +91,21 @@ struct TrainResult {
   double saved_seconds = 0;        ///< until then
   std::int64_t left_out = 0;       ///< steps without a finite loss and gradient, in the run's whole life
   std::int64_t left_out_last = 0;  ///< how many of them end the run so far
-  bool never_on = false;           ///< the run ends before its method begins
+  /// Nats per target token before the run's first and its last update; NaN where there was none.
+  double first_nll = std::numeric_limits<double>::quiet_NaN(), last_nll = first_nll;
+  bool never_on = false;  ///< the run ends before its method begins
 };
 
-/// Checks the flags that can be checked without a model; for a plan `--data` and `--output` may be missing.
-/// \throws eso::Error (input) naming the flag.
-void check_train_flags(const TrainFlags& flags, bool plan = false);
+/// What flags are checked for: a plan needs no `--data` and no `--output`; a run that is resumed may hold
+/// settings that mean nothing, which a new one may not.
+enum class FlagUse { plan, new_run, resumed_run };
+
+/// Checks the flags that can be checked without a model. \throws eso::Error (input) naming the flag.
+void check_train_flags(const TrainFlags& flags, FlagUse use = FlagUse::new_run);
+
+/// \throws eso::Error (input) naming a flag of the optimizer that this one does not read, unless who chose
+/// the optimizer beats who chose the flag.
+void check_unread_flags(const TrainFlags& flags, const FlagSet& set);
 
 /// The rate that `--dropout` gives; nothing for `config`. \throws eso::Error (input) naming the flag.
 std::optional<double> dropout_rate(const TrainFlags& flags);

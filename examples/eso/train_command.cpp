@@ -32,6 +32,7 @@ Command add_train(CLI::App& app) {
       state->set->read_config();
       apply_preset(state->flags, *state->set);
       advise_unread_flags(*state->set, {state->flags.method});
+      check_unread_flags(state->flags, *state->set);
       if (state->plan) return print_plan(state->flags);
       train(state->flags);
       return;

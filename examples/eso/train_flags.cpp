@@ -35,7 +35,7 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
           "when the method beside SFT is on: last, all, all-but-last or from:E, E from 1");
   set.add("learning-rate", f.learning_rate, "peak of the schedule");
   set.add("schedule", f.schedule, "cosine, linear or constant");
-  set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end");
+  set.add("min-learning-rate", f.min_learning_rate, "where cosine and linear end; constant does not read it");
   set.add("min-learning-rate-ratio", f.min_learning_rate_ratio,
           "the same as a share of --learning-rate; the larger of the two counts");
   set.add("warmup-steps", f.warmup_steps, "steps of a linear rise from 0");
@@ -59,7 +59,8 @@ void add_train_flags(FlagSet& set, TrainFlags& f) {
   set.add_switch("no-eos", f.no_eos, "append no end of sequence to the targets");
   set.add("max-steps", f.max_steps, "stop after so many updates; 0: after the epochs");
   set.add("save-every", f.save_every, "steps between checkpoints; 0: only at the end");
-  set.add("keep-checkpoints", f.keep_checkpoints, "newest checkpoints to keep; 0: all");
+  set.add("keep-checkpoints", f.keep_checkpoints,
+          "newest checkpoints to keep; 0: all; without --save-every there is one");
   set.add("log-every", f.log_every, "steps between lines of metrics.jsonl; 0: none");
   set.add("log-completions", f.log_completions, "steps between those in completions.jsonl; 0: none");
   set.add("print-every", f.print_every,
@@ -143,7 +144,26 @@ void check_numbers(const TrainFlags& f) {
   for (const double t : f.temperatures) not_negative("--temperatures", t);
 }
 
+/// What could be computed and means nothing.
+void check_meaning(const TrainFlags& f) {
+  if (f.min_learning_rate > f.learning_rate) {
+    throw eso::input_error("--min-learning-rate", "is above --learning-rate",
+                           fmt::format("{}", f.min_learning_rate),
+                           fmt::format("at most {}", f.learning_rate));
+  }
+  check_method_meaning(f);
+}
+
 }  // namespace
+
+void check_unread_flags(const TrainFlags& f, const FlagSet& set) {
+  if (f.optimizer != "sgd") return;
+  for (const char* flag : {"adam-beta1", "adam-beta2", "adam-epsilon", "weight-decay-mode"}) {
+    const FlagSet::Source source = set.source(flag);
+    if (source != FlagSet::Source::nobody && source >= set.source("optimizer"))
+      throw eso::input_error(fmt::format("--{}", flag), "is not read with --optimizer sgd");
+  }
+}
 
 std::optional<double> dropout_rate(const TrainFlags& f) {
   if (f.dropout == "config") return std::nullopt;
@@ -154,7 +174,7 @@ std::optional<double> dropout_rate(const TrainFlags& f) {
   throw eso::input_error("--dropout", "is no rate", f.dropout, "a number of at least 0, below 1, or config");
 }
 
-void check_train_flags(const TrainFlags& f, bool plan) {
+void check_train_flags(const TrainFlags& f, FlagUse use) {
   check_names(f);
   check_numbers(f);
   dropout_rate(f);
@@ -164,28 +184,30 @@ void check_train_flags(const TrainFlags& f, bool plan) {
                            fmt::format("at most from:{}", f.epochs));
   }
   check_method_flags(f);
+  if (use != FlagUse::resumed_run) check_meaning(f);
   if (f.model.empty()) throw eso::input_error("--model", "is required");
-  if (plan) return;
+  if (use == FlagUse::plan) return;
   if (f.data.empty()) throw eso::input_error("--data", "is required");
   for (const std::string& file : f.data) {
     if (file.empty()) throw eso::input_error("--data", "is empty");
   }
   if (f.output.empty()) throw eso::input_error("--output", "is required");
+  check_spares("--output", f.output, "--data", f.data);
+  check_spares("--output", f.output, "--answers", {f.layout.answers});
 }
 
 std::string config_of(TrainFlags flags) {
-  flags.model = std::filesystem::absolute(flags.model).lexically_normal().string();
-  for (std::string& file : flags.data) file = std::filesystem::absolute(file).lexically_normal().string();
-  std::string& answers = flags.layout.answers;
-  if (!answers.empty()) answers = std::filesystem::absolute(answers).lexically_normal().string();
-  std::string& reference = flags.dpo_reference;
-  if (!reference.empty()) reference = std::filesystem::absolute(reference).lexically_normal().string();
-  check_text("--dpo-reference", reference);
-  flags.output = std::filesystem::absolute(flags.output).lexically_normal().string();
+  const auto make_absolute = [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  };
+  for (std::string* path : {&flags.model, &flags.layout.answers, &flags.dpo_reference, &flags.output})
+    make_absolute(*path);
+  for (std::string& file : flags.data) make_absolute(file);
   check_text("--model", flags.model);
   check_text("--output", flags.output);
   for (const std::string& file : flags.data) check_text("--data", file);
-  check_text("--answers", answers);
+  check_text("--answers", flags.layout.answers);
+  check_text("--dpo-reference", flags.dpo_reference);
   if (flags.threads == 0) flags.threads = processor_count();
   CLI::App app;
   FlagSet set(app);
@@ -206,7 +228,7 @@ TrainFlags flags_of_run(const std::filesystem::path& directory) {
   // A run writes all of them. Cut at the end of a line the file would be TOML still, and of another run.
   if (const auto name = set.missing()) throw eso::input_error(config.string(), "has no " + *name);
   flags.output = directory.string();
-  check_train_flags(flags);
+  check_train_flags(flags, FlagUse::resumed_run);
   return flags;
 }
 

@@ -197,7 +197,7 @@ void print_plan(TrainFlags flags) {
   const Method& method = method_named(flags.method);
   if (flags.format.empty())
     flags.format = flags.method == "pretrain" ? "text" : method.pairs ? "preference" : "prompt-response";
-  check_train_flags(flags, true);
+  check_train_flags(flags, FlagUse::plan);
   const eso::Architecture a = eso::read_settings(flags.model).architecture;
   eso::parameter_count(a);
   const eso::PlanSettings s = settings(flags, method, a);

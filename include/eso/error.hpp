@@ -10,6 +10,8 @@
 #include <system_error>
 #include <utility>
 
+#include "eso/text/printable.hpp"
+
 namespace eso {
 
 /// Whose fault an `Error` is, which decides the exit code of a program.
@@ -39,12 +41,15 @@ class Error : public std::runtime_error {
  private:
   static std::string line(const std::string& where, const std::string& what, const std::string& found,
                           const std::string& expected) {
-    std::string text = fmt::format("{}: {}", where, what);
-    if (!found.empty()) text += fmt::format(", found {}", found);
-    if (!expected.empty()) text += fmt::format(", expected {}", expected);
-    for (char& c : text) {
-      if (static_cast<unsigned char>(c) < 0x20) c = ' ';  // a hostile name must not break the one line
-    }
+    // A hostile name must not break the one line, nor reach the terminal, nor fill it.
+    const auto shown = [](const std::string& part, std::size_t limit) {
+      std::string one = cut_middle(part, limit);
+      for (char& c : one) c = c == '\n' || c == '\r' || c == '\t' ? ' ' : c;
+      return printable(one);
+    };
+    std::string text = fmt::format("{}: {}", shown(where, 500), shown(what, 500));
+    if (!found.empty()) text += fmt::format(", found {}", shown(found, 120));
+    if (!expected.empty()) text += fmt::format(", expected {}", shown(expected, 300));
     return text;
   }
 

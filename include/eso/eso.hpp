@@ -40,6 +40,7 @@
 #include "eso/text/json_file.hpp"
 #include "eso/text/nfc.hpp"
 #include "eso/text/nfc_tables.hpp"
+#include "eso/text/printable.hpp"
 #include "eso/text/strip.hpp"
 #include "eso/text/tokenizer_declarations.hpp"
 #include "eso/text/tokenizer_json.hpp"
