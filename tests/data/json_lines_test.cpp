@@ -153,6 +153,7 @@ TEST_CASE("JsonLines reads token ids and nothing that only looks like one", "[da
   const OneLine good(R"({"ids": [0, 7, 2147483647], "none": []})");
   CHECK(good.lines.ids("ids") == std::vector<std::int32_t>{0, 7, 2147483647});
   CHECK(good.lines.ids("none").empty());
+  CHECK(OneLine("{\"ids\": [ 1\t, 2 ,\r3 ] }").lines.ids("ids") == std::vector<std::int32_t>{1, 2, 3});
   CHECK_THROWS_WITH(good.lines.ids("other"), "<stdin>:1: field \"other\" is missing");
 
   const auto refused = [](const std::string& value, const std::string& found) {
@@ -163,6 +164,8 @@ TEST_CASE("JsonLines reads token ids and nothing that only looks like one", "[da
   refused("1.5", "1.5");
   refused("1.0", "1.0");
   refused("-1", "-1");
+  refused("-0", "0");
+  refused("1e0", "1.0");
   refused("2147483648", "2147483648");
   refused("18446744073709551615", "18446744073709551615");
   refused("-9223372036854775808", "-9223372036854775808");

@@ -238,6 +238,18 @@ def json_lines():
         "brackets-in-string": b'{"prompt":"' + b"[{" * 60 + b'\\"[[[","response":""}',
         "control": b'{"prompt":"\x01"}',
         "long": b'{"prompt":"' + b"x" * 900 + b'"}',
+        "unread-number": b'{"prompt":"a","response":"b","x":[1e400,-1E+99999,' + b"9" * 400 + b"]}",
+        "unread-surrogate": b'{"prompt":"a","response":"b","x":{"\\udc00":"\\ud800\\ud800"},"\\ud83d":1}',
+        "unread-depth": b'{"x":' + b"[" * 900 + b"]" * 900 + b',"prompt":"a","response":"b"}',
+        "escapes": b'{"prompt":"' + rb"\n" * 900 + b'","response":"' + rb"\"" * 900 + b'"}',
+        "empty-sides": b'{"prompt":"","response":"a"}\n{"prompt":"a","response":" "}\n' + good,
+        "csv": b"prompt,response\na,b\n",
+        "array": b'[{"prompt":"a","response":"b"}]',
+        "pretty": b'{\n  "prompt": "a"\n}\n',
+        "utf-16": '{"prompt":"a"}'.encode("utf-16"),
+        "utf-16-no-mark": '{"prompt":"a"}'.encode("utf-16-le"),
+        "parquet": b"PAR1\x15\x04\x15",
+        "zip": b"PK\x03\x04\x14\x00",
         "line-separator": '{"prompt":"\u2028\u2029\x85","response":"x"}',
     }
     pairs = [

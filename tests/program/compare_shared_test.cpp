@@ -131,7 +131,7 @@ TEST_CASE("inputs are shared by runs that would make the same of their flags and
     return &inputs.examples(of, folder.model, folder.needed_tokenizer());
   };
   const auto* const first = examples(flags);
-  CHECK(first->size() == 4);
+  CHECK(first->examples.size() == 4);
   eso_program::TrainFlags like = flags;
   like.method = "eso";
   like.seed = 3;
@@ -149,12 +149,12 @@ TEST_CASE("inputs are shared by runs that would make the same of their flags and
     return made;
   };
   differs([](auto& f) { f.max_prompt_tokens = 500; });
-  CHECK(differs([](auto& f) { f.max_response_tokens = 1; })->front().target.size() == 1);
-  CHECK(differs([](auto& f) { f.no_eos = true, f.max_response_tokens = 100; })->front().target !=
-        first->front().target);
+  CHECK(differs([](auto& f) { f.max_response_tokens = 1; })->examples.front().target.size() == 1);
+  CHECK(differs([](auto& f) { f.no_eos = true, f.max_response_tokens = 100; })->examples.front().target !=
+        first->examples.front().target);
   differs([](auto& f) { f.prompt_overflow = "truncate"; });
   differs([](auto& f) { f.layout.test_split = "first-n:1"; });
   differs([&](auto& f) { f.data = {c.data, c.data}; });
-  CHECK(differs([](auto& f) { f.layout.test_split = "first-n:3"; })->size() == 1);
+  CHECK(differs([](auto& f) { f.layout.test_split = "first-n:3"; })->examples.size() == 1);
   CHECK(examples(flags) == first);
 }

@@ -57,6 +57,7 @@ class JsonFields {
   struct Field {
     std::string_view name;   ///< between its quotes
     std::string_view value;  ///< a string with its quotes
+    bool escaped = false;    ///< whether a string in it has an escape
   };
 
   /// What is wrong with a text.
@@ -84,7 +85,7 @@ class JsonFields {
       skip_space();
       const std::size_t start = at_;
       if (!skip_value()) return false;
-      fields_.push_back({.name = {}, .value = text_.substr(start, at_ - start)});
+      fields_.push_back({.name = {}, .value = text_.substr(start, at_ - start), .escaped = true});
     } while (take(','));
     return take(']');
   }
@@ -149,8 +150,10 @@ class JsonFields {
       if (!take_name(field.name)) return false;
       skip_space();
       const std::size_t value = at_;
+      escaped_ = false;
       if (!skip_value()) return false;
       field.value = text_.substr(value, at_ - value);
+      field.escaped = escaped_;
       fields_.push_back(field);
       if (take('}')) return true;
       if (!take(',')) return fail("no comma or end of the object");
@@ -255,6 +258,7 @@ class JsonFields {
       if (at_ == text_.size()) return fail("");
       ++at_;
       if (plain.size() == rest.size()) return true;
+      escaped_ = true;
       if (!skip_escape()) return false;
     }
   }
@@ -276,6 +280,7 @@ class JsonFields {
   std::size_t at_ = 0;
   std::vector<Field> fields_;
   std::vector<bool> open_;
+  bool escaped_ = false;  // a string since this was cleared has an escape
   Fault fault_{};
 };
 

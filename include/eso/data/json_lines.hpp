@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -64,14 +67,14 @@ class JsonLine {
   }
 
   /// The text of a field as it is written, a string with its quotes. \throws Error (input) if it is missing.
-  std::string_view written(std::string_view field) const { return at(field); }
+  std::string_view written(std::string_view field) const { return at(field).value; }
 
   /// The value of a field.
   ///
   /// \throws Error (input) if it is missing, nested more than `depth_limit` deep, or holds a number that is
   ///         out of range or a surrogate without its partner.
   nlohmann::json value(std::string_view field) const {
-    const std::string_view text = at(field);
+    const std::string_view text = written(field);
     if (first_nested_beyond(depth_limit, text)) {
       throw input_error(where(), fmt::format("field \"{}\" is nested too deep", field), {},
                         fmt::format("at most {}", depth_limit));
@@ -88,9 +91,11 @@ class JsonLine {
   /// The text of a field. \throws Error (input) if it is missing, no string, or holds a surrogate without its
   /// partner.
   std::string string(std::string_view field) const {
-    const std::string_view text = at(field);
-    if (text[0] != '"') throw wrong_type(field, text, "a string");
-    std::optional<std::string> words = unescaped(text.substr(1, text.size() - 2));
+    const JsonFields::Field& found = at(field);
+    if (found.value[0] != '"') throw wrong_type(field, found.value, "a string");
+    const std::string_view raw = found.value.substr(1, found.value.size() - 2);
+    if (!found.escaped) return std::string(raw);
+    std::optional<std::string> words = unescaped(raw);
     if (!words) throw lone_surrogate(field);
     return std::move(*words);
   }
@@ -106,10 +111,12 @@ class JsonLine {
   ///
   /// \throws Error (input) if it is missing or anything else; 1.0 is no integer.
   std::vector<std::int32_t> ids(std::string_view field) const {
-    if (at(field)[0] != '[') throw wrong_type(field, at(field), "an array of token ids");
-    const nlohmann::json values = value(field);
+    const std::string_view text = written(field);
+    if (text[0] != '[') throw wrong_type(field, text, "an array of token ids");
     std::vector<std::int32_t> result;
-    result.reserve(values.size());
+    if (only_ids(text, result)) return result;
+    result.clear();
+    const nlohmann::json values = value(field);  // to say what is wrong
     for (const nlohmann::json& value : values) {
       const bool fits = value.is_number_unsigned() &&
                         value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int32_t>::max()};
@@ -140,10 +147,30 @@ class JsonLine {
   }
 
  private:
-  std::string_view at(std::string_view field) const {
+  /// Reads an array of token ids and nothing else; false if it is another.
+  static bool only_ids(std::string_view array, std::vector<std::int32_t>& ids) {
+    const char* at = array.data() + 1;
+    const char* const end = array.data() + array.size();
+    const auto next = [&] {
+      at = std::find_if(at, end, [](char c) { return c != ' ' && c != '\t' && c != '\r' && c != '\n'; });
+      return *at;
+    };
+    for (char c = next(); c != ']'; c = next()) {
+      if (c == ',') ++at, c = next();
+      std::int32_t id = 0;
+      const auto [behind, fault] = std::from_chars(at, end, id);
+      if (c == '-' || fault != std::errc()) return false;
+      at = behind;
+      if (next() != ',' && *at != ']') return false;
+      ids.push_back(id);
+    }
+    return true;
+  }
+
+  const JsonFields::Field& at(std::string_view field) const {
     const JsonFields::Field* const found = fields_.find(field);
     if (found == nullptr) throw input_error(where(), fmt::format("field \"{}\" is missing", field));
-    return found->value;
+    return *found;
   }
 
   Error wrong_type(std::string_view field, std::string_view value, std::string expected) const {
