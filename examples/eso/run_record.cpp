@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "run_record.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "eso/text/json_file.hpp"
+#include "eso/train/checkpoint.hpp"
 #include "eso/train/durable_file.hpp"
 #include "methods.hpp"
 #include "model_folder.hpp"
