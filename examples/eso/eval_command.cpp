@@ -63,7 +63,7 @@ std::vector<eso::Example> read_data(const EvalFlags& f, const ModelFolder& folde
   std::vector<eso::TextExample> texts = f.layout.read(f.data, f.format, DataPart::testing);
   keep_first(texts, f.examples);
   return tokenised(
-      texts, *folder.tokenizer, folder.model.end_of_sequence(),
+      texts, *folder.tokenizer, checked_end_of_sequence(folder.model),
       {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(), f.prompt_overflow},
       f.data.front());
 }
@@ -124,7 +124,6 @@ void evaluate_model(EvalFlags& flags) {
   catch_signals();
   ModelFolder folder = flags.model.open();
   folder.needed_tokenizer();
-  checked_end_of_sequence(folder.model);
   folder.model.score_only(1);
   const std::vector<eso::Example> examples = read_data(flags, folder);
   const nlohmann::ordered_json answers = answers_record(flags.layout.answers);

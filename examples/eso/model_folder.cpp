@@ -95,10 +95,11 @@ std::optional<eso::ByteLevelBpe> find_tokenizer(const fs::path& folder) {
   return std::nullopt;
 }
 
-std::vector<fs::path> tokenizer_files(const fs::path& folder) {
+std::vector<fs::path> copied_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json",
-                           "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}) {
+  for (const char* name :
+       {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "chat_template.jinja", "generation_config.json"}) {
     std::error_code none;
     if (fs::is_regular_file(folder / name, none)) files.push_back(folder / name);
   }
@@ -181,7 +182,7 @@ void write_adapter_folder(const fs::path& destination, const AnyModel& model, co
 
 void write_model_folder(const fs::path& destination, const AnyModel& model,
                         const eso::ByteLevelBpe& tokenizer, std::optional<eso::DataType> store_as) {
-  write_model_folder(destination, model, tokenizer_files(eso::parent_folder(tokenizer.files().front())),
+  write_model_folder(destination, model, copied_files(eso::parent_folder(tokenizer.files().front())),
                      store_as);
 }
 
