@@ -85,7 +85,7 @@ class Bigram {
   };
 
   Decoding decode(std::span<const eso::Prompt> prompts) const { return {*this, prompts}; }
-  eso::TokenId end_of_sequence() const { return 0; }
+  bool is_end(eso::TokenId id) const { return id == 0; }
   eso::Index context_length() const { return 16; }
 
  private:

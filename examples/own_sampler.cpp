@@ -38,7 +38,7 @@ struct MinP {
         eso::Response& response = responses[i];
         const eso::Prompt& prompt = prompts[static_cast<std::size_t>(response.prompt)];
         draw(decoding, rows[i], uniform(seed, prompt, response), response);
-        response.finished = response.tokens.back() == model.end_of_sequence();
+        response.finished = model.is_end(response.tokens.back());
         const auto length = static_cast<eso::Index>(response.tokens.size());
         const bool full = static_cast<eso::Index>(prompt.tokens.size()) + length >= model.context_length();
         const bool over = response.finished || full || length >= max_tokens;

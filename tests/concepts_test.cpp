@@ -67,7 +67,7 @@ struct LeastGenerator {
     decoding.table.setZero(static_cast<Index>(prompts.size()), 2);
     return decoding;
   }
-  TokenId end_of_sequence() { return 0; }
+  bool is_end(TokenId id) { return id == 0; }
   Index context_length() { return 4; }
 };
 struct GeneratorWithoutEnd {
@@ -76,7 +76,7 @@ struct GeneratorWithoutEnd {
 };
 struct GeneratorWithoutContext {
   LeastDecoding decode(std::span<const Prompt>) { return {}; }
-  TokenId end_of_sequence() { return 0; }
+  bool is_end(TokenId id) { return id == 0; }
 };
 struct GeneratorOfNothing : LeastGenerator {
   int decode(std::span<const Prompt>) { return 0; }

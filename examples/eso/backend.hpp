@@ -133,7 +133,8 @@ class AnyModel {
   void load_state(const eso::TensorLookup& lookup) { held_->load_state(lookup); }
 
   const eso::Architecture& architecture() const { return held_->architecture(); }
-  eso::TokenId end_of_sequence() const { return architecture().end_of_sequence; }
+  std::optional<eso::TokenId> end_of_sequence() const { return architecture().end_of_sequence; }
+  bool is_end(eso::TokenId id) const { return architecture().is_end(id); }
   eso::Index context_length() const { return architecture().context; }
   eso::Index vocabulary_size() const { return architecture().vocabulary; }
 

@@ -90,7 +90,7 @@ EvaluationExamples evaluation_examples(const CompareFlags& f, const std::vector<
     if (all.contains(arm.flags.model)) continue;
     const ModelFolder folder = open_model_folder(f.common, arm.flags.model, make_threads(1));
     eso::Tokenised examples =
-        tokenised(texts, folder.needed_tokenizer(), folder.model.end_of_sequence(),
+        tokenised(texts, folder.needed_tokenizer(), checked_end_of_sequence(folder.model),
                   {f.common.max_prompt_tokens, f.common.max_response_tokens, folder.model.context_length(),
                    f.evaluation_prompt_overflow, f.common.layout.bad_rows},
                   evaluation_files(f).front(), "evaluation: ");
@@ -244,8 +244,8 @@ void read_inputs(const std::vector<ComparedArm>& arms, RunInputs& inputs) {
     const TrainFlags& f = arm.flags;
     const auto threads = make_threads(f.threads);
     if (!folder || folder->model.folder() != f.model) folder.emplace(open_model_folder(f, f.model, threads));
-    checked_end_of_sequence(folder->model);
-    const std::size_t examples = inputs.examples(f, folder->model, folder->needed_tokenizer()).examples.size();
+    const std::size_t examples =
+        inputs.examples(f, folder->model, folder->needed_tokenizer()).examples.size();
     if (method_named(f.method).reference && !f.dpo_reference_free && !f.dpo_reference.empty())
       ReferenceLogProbs(f, folder->model, examples);  // to see that it can be read
   }

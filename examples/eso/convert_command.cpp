@@ -22,7 +22,7 @@ void convert(const ConvertFlags& flags) {
   check_free_folder(flags.output);
   const ModelFolder folder = open_model_folder({}, flags.model, make_threads(flags.threads));
   check_signals();
-  write_model_folder(flags.output, folder.model, tokenizer_files(flags.model),
+  write_model_folder(flags.output, folder.model, copied_files(flags.model),
                      flags.precision == "float32" ? eso::DataType::float32 : eso::DataType::bfloat16);
 }
 

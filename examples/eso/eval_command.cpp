@@ -63,7 +63,7 @@ void check_flags(const EvalFlags& f) {
 eso::Tokenised read_data(const EvalFlags& f, const ModelFolder& folder) {
   eso::TextExamples texts = f.layout.read(f.data, f.format, DataPart::testing);
   keep_first(texts.examples, f.examples);
-  return tokenised(texts, *folder.tokenizer, folder.model.end_of_sequence(),
+  return tokenised(texts, *folder.tokenizer, checked_end_of_sequence(folder.model),
                    {f.max_prompt_tokens, f.settings.max_response_tokens, folder.model.context_length(),
                     f.prompt_overflow, f.layout.bad_rows},
                    f.data.front());
@@ -125,7 +125,6 @@ void evaluate_model(EvalFlags& flags) {
   catch_signals();
   ModelFolder folder = flags.model.open();
   folder.needed_tokenizer();
-  checked_end_of_sequence(folder.model);
   folder.model.score_only(1);
   const eso::Tokenised data = read_data(flags, folder);
   const std::vector<eso::Example>& examples = data.examples;

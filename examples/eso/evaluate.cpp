@@ -61,7 +61,7 @@ struct Prefilled {
   const AnyModel& model;
   AnyDecoding prompts;
   AnyDecoding decode(std::span<const eso::Prompt>) const { return prompts.copy(); }
-  eso::TokenId end_of_sequence() const { return model.end_of_sequence(); }
+  bool is_end(eso::TokenId id) const { return model.is_end(id); }
   eso::Index context_length() const { return model.context_length(); }
 };
 

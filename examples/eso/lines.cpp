@@ -80,12 +80,19 @@ eso::Tokens read_prompt(const eso::JsonLines& line, const ModelFolder& folder, e
   return tokens;
 }
 
-eso::TokenId checked_end_of_sequence(const AnyModel& model) {
-  const eso::TokenId eos = model.end_of_sequence();
-  if (eos < model.vocabulary_size()) return eos;
+std::optional<eso::TokenId> checked_end_of_sequence(const AnyModel& model) {
+  const std::optional<eso::TokenId> eos = model.end_of_sequence();
+  if (!eos || *eos < model.vocabulary_size()) return eos;
   throw eso::input_error((model.folder() / "config.json").string(),
-                         "\"eos_token_id\" lies outside the vocabulary", fmt::format("{}", eos),
+                         "\"eos_token_id\" lies outside the vocabulary", fmt::format("{}", *eos),
                          fmt::format("0 to {}", model.vocabulary_size() - 1));
+}
+
+eso::TokenId needed_end_of_sequence(const AnyModel& model, const char* without) {
+  if (const auto eos = checked_end_of_sequence(model)) return *eos;
+  throw eso::input_error((model.folder() / "config.json").string(),
+                         "\"eos_token_id\" names no end of sequence, and one is needed", "null",
+                         fmt::format("an id{}", without));
 }
 
 Stats::Stats(std::string path, const std::string& model) : path_(std::move(path)) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <istream>
+#include <optional>
 #include <string>
 
 #include "eso/data/json_lines.hpp"
@@ -28,8 +29,13 @@ bool gives_ids(const eso::JsonLines& line, const std::string& name);
 /// The same for a prompt, which must have a token and leave room for `room` more in the context.
 eso::Tokens read_prompt(const eso::JsonLines& line, const ModelFolder& folder, eso::Index room);
 
-/// The end of sequence. \throws eso::Error (input) naming config.json if it lies outside the vocabulary.
-eso::TokenId checked_end_of_sequence(const AnyModel& model);
+/// The end of sequence, nothing where the model has none. \throws eso::Error (input) naming config.json if it
+/// lies outside the vocabulary.
+std::optional<eso::TokenId> checked_end_of_sequence(const AnyModel& model);
+
+/// The end of sequence. \throws eso::Error (input) also if there is none; `without` goes on in "expected an
+/// id".
+eso::TokenId needed_end_of_sequence(const AnyModel& model, const char* without);
 
 /// What `--stats FILE` tells: how long a call took and what it computed.
 class Stats {

@@ -109,6 +109,14 @@ std::vector<fs::path> tokenizer_files(const fs::path& folder) {
   return files;
 }
 
+std::vector<fs::path> copied_files(const fs::path& folder) {
+  std::vector<fs::path> files = tokenizer_files(folder);
+  std::error_code none;
+  if (fs::is_regular_file(folder / "generation_config.json", none))
+    files.push_back(folder / "generation_config.json");
+  return files;
+}
+
 bool is_model_file(const fs::path& file) {
   const std::string name = file.filename().string();
   for (const char* end : {"config.json", ".safetensors", ".safetensors.index.json", ".bin", ".gguf"}) {
@@ -193,7 +201,7 @@ void write_adapter_folder(const fs::path& destination, const AnyModel& model, co
 
 void write_model_folder(const fs::path& destination, const AnyModel& model,
                         const eso::ByteLevelBpe& tokenizer, std::optional<eso::DataType> store_as) {
-  write_model_folder(destination, model, tokenizer_files(eso::parent_folder(tokenizer.files().front())),
+  write_model_folder(destination, model, copied_files(eso::parent_folder(tokenizer.files().front())),
                      store_as);
 }
 

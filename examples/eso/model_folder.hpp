@@ -45,8 +45,11 @@ void check_tokenizer(const eso::ByteLevelBpe& tokenizer, const AnyModel& model);
 /// One line on standard error about tensors that the model has no use for, if there are any.
 void say_ignored(const AnyModel& model);
 
-/// The files of the folder that belong to a tokenizer, to be copied beside a model that is trained with it.
+/// The files of the folder that a tokenizer is read from.
 std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& folder);
+/// The files of the folder that are copied unchanged beside a model made from it: those of its tokenizer, and
+/// how it generates.
+std::vector<std::filesystem::path> copied_files(const std::filesystem::path& folder);
 /// Whether the file, by its name, is part of a model folder.
 bool is_model_file(const std::filesystem::path& file);
 

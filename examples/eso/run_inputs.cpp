@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "eso/data/windows.hpp"
+#include "lines.hpp"
 #include "program.hpp"
 
 namespace eso_program {
@@ -31,8 +32,16 @@ TrainFlags data_flags(const TrainFlags& f) {
   return read;
 }
 
+/// What follows each target, or each text of `pretrain`. \throws eso::Error (input) if the model has none.
+std::optional<eso::TokenId> appended_end(const TrainFlags& f, const AnyModel& model) {
+  if (f.method == "pretrain") return needed_end_of_sequence(model, "");
+  if (f.no_eos) return std::nullopt;
+  return needed_end_of_sequence(model, ", or --no-eos");
+}
+
 eso::Tokenised read_data(const TrainFlags& f, const AnyModel& model, const eso::ByteLevelBpe& tokenizer) {
-  eso::TextExamples texts = f.layout.read(f.data, f.format, DataPart::training);
+  const std::optional<eso::TokenId> eos = appended_end(f, model);
+  const eso::TextExamples texts = f.layout.read(f.data, f.format, DataPart::training);
   if (f.method == "pretrain") {
     std::vector<eso::Tokens> tokens;
     for (const eso::TextExample& text : texts.examples) {
@@ -45,11 +54,10 @@ eso::Tokenised read_data(const TrainFlags& f, const AnyModel& model, const eso::
                              fmt::format("at most {}", model.context_length()));
     }
     eso::Tokenised result;
-    result.examples = eso::windows(tokens, model.end_of_sequence(), window, f.seed, !f.no_shuffle);
+    result.examples = eso::windows(tokens, *eos, window, f.seed, !f.no_shuffle);
     result.dropped = texts.dropped;
     return result;
   }
-  const auto eos = f.no_eos ? std::nullopt : std::optional(model.end_of_sequence());
   return tokenised(texts, tokenizer, eos,
                    {f.max_prompt_tokens, f.max_response_tokens, model.context_length(), f.prompt_overflow,
                     f.layout.bad_rows},

@@ -65,7 +65,7 @@ class Scorer {
   eso::Tokens read_response(const eso::JsonLines& line, std::size_t prompt_tokens) const {
     eso::Tokens response = read_tokens(line, "response", folder_);
     if (!gives_ids(line, "response") && !flags_.no_eos) {
-      const eso::TokenId eos = checked_end_of_sequence(folder_.model);
+      const eso::TokenId eos = needed_end_of_sequence(folder_.model, ", or --no-eos");
       if (response.empty() || response.back() != eos) response.push_back(eos);
     }
     if (response.empty()) throw eso::input_error(line.where(), "the response is empty");

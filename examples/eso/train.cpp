@@ -12,7 +12,6 @@
 #include "eso/sample/data_parallel_sampler.hpp"
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
-#include "lines.hpp"
 #include "methods.hpp"
 #include "model_folder.hpp"
 #include "program.hpp"
@@ -369,7 +368,6 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   AnyModel& model = folder.model;
   const eso::ByteLevelBpe& tokenizer = folder.needed_tokenizer();
   if (fresh) check_tokenizer(tokenizer, model);
-  checked_end_of_sequence(model);
   const auto rate = dropout_rate(f);
   model.set_dropout(rate ? eso::DropoutRates::all(model.architecture().family, *rate)
                          : config_dropout(f.model));
@@ -399,7 +397,7 @@ TrainResult train_in(const TrainFlags& f, const TrainHooks& hooks, const AnyRank
   if (directory.writes()) {
     write_report(directory.path());
     write_adapter_folder(directory.path() / "adapter", model, f.model);
-    write_model_folder(directory.path() / "model", model, tokenizer_files(f.model));
+    write_model_folder(directory.path() / "model", model, copied_files(f.model));
   }
   ranks.leave();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

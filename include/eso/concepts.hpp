@@ -77,7 +77,7 @@ concept Decoding = requires(D& d, std::span<const Index> parents, std::span<cons
 /// | expression            | result   | meaning                                                          |
 /// |-----------------------|----------|------------------------------------------------------------------|
 /// | `m.decode(prompts)`   | Decoding | the prompts computed once, ready to be continued                 |
-/// | `m.end_of_sequence()` | TokenId  | the id that ends a response                                      |
+/// | `m.is_end(id)`        | bool     | whether the id ends a response                                   |
 /// | `m.context_length()`  | Index    | the most tokens that a prompt and its response may have together |
 ///
 /// \par Errors
@@ -87,9 +87,9 @@ concept Decoding = requires(D& d, std::span<const Index> parents, std::span<cons
 /// \par Models
 /// `Decoder`, `testing::TabularModel`.
 template <class M>
-concept Generator = requires(M& m, std::span<const Prompt> prompts) {
+concept Generator = requires(M& m, std::span<const Prompt> prompts, TokenId id) {
   { m.decode(prompts) } -> Decoding;
-  { m.end_of_sequence() } -> std::convertible_to<TokenId>;
+  { m.is_end(id) } -> std::convertible_to<bool>;
   { m.context_length() } -> std::convertible_to<Index>;
 };
 
@@ -111,7 +111,7 @@ struct StepSeed {
 /// 2. Independent: a response does not depend on the other prompts, on how many samples are drawn, nor on the
 ///    order of the prompts, up to rounding of the logits.
 /// 3. `logp` of a response is what `log_probs` gives for its tokens, up to rounding.
-/// 4. `finished` holds exactly if the last token is the end of sequence, and no earlier token is.
+/// 4. `finished` holds exactly if the last token is an end, and no earlier token is.
 ///
 /// \par Models
 /// `Temperatures`.

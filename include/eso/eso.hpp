@@ -36,6 +36,7 @@
 #include "eso/text/bpe.hpp"
 #include "eso/text/byte_alphabet.hpp"
 #include "eso/text/byte_level_bpe.hpp"
+#include "eso/text/file_kind.hpp"
 #include "eso/text/gpt2_pattern.hpp"
 #include "eso/text/json_file.hpp"
 #include "eso/text/nfc.hpp"

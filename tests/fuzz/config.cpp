@@ -15,8 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::check(count >= 1, "every size is positive");
   }
   fuzz::check(a.width % a.heads == 0, "the heads divide the width");
-  fuzz::check(a.norm_epsilon > 0 && std::isfinite(a.norm_epsilon), "the epsilon is a positive number");
-  fuzz::check(a.end_of_sequence >= 0, "the end of sequence is an id");
+  fuzz::check(a.norm_epsilon > 0 && std::isfinite(static_cast<float>(a.norm_epsilon)),
+              "the epsilon is a positive number");
+  for (const eso::TokenId id : a.ends) fuzz::check(id >= 0, "an end is an id");
+  fuzz::check(a.end_of_sequence.has_value() || a.ends.empty(), "what ends a response can be appended");
   if (a.positions == eso::Positions::rotary) {
     fuzz::check(a.rotary_width >= 2 && a.rotary_width % 2 == 0 && a.rotary_width <= a.head_width(),
                 "pairs of a head's entries are turned");

@@ -15,6 +15,7 @@ inline eso::Architecture gpt2() {
   a.heads = 3;
   a.inner = 17;
   a.end_of_sequence = 5;
+  a.ends = {5};
   return a;
 }
 

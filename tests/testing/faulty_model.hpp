@@ -86,6 +86,7 @@ struct FaultyModel {
   Index vocabulary_size() const { return history.rows(); }
   Index context_length() const { return position.rows(); }
   eso::TokenId end_of_sequence() const { return end; }
+  bool is_end(eso::TokenId id) const { return id == end; }
 
   eso::ParameterList<double> parameters() {
     return {{"history", {}, history.data(), d_history.data(), history.size(), true},

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "eso/model/architecture.hpp"
 #include "eso/text/json_file.hpp"
@@ -62,6 +63,8 @@ class ConfigValues {
   double positive(const JsonNode& node) const {
     const double value = node.value().is_number() ? node.value().get<double>() : -1;
     if (!(value > 0) || !std::isfinite(value)) throw wrong(node.key(), node.found(), "a number above 0");
+    if (value > std::numeric_limits<float>::max() || !(static_cast<float>(value) > 0))
+      throw wrong(node.key(), node.found(), "a number that float32 can hold");
     return value;
   }
 
@@ -99,17 +102,33 @@ class ConfigValues {
     throw wrong(key, in_quotes(name), "gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python or relu");
   }
 
-  /// The first of `eos_token_id` where it is a list.
-  TokenId end_of_sequence(TokenId otherwise) const {
-    const auto node = config_.find("eos_token_id");
-    if (!node) return otherwise;
-    std::optional<TokenId> first;
-    if (!node->value().is_array()) return node->id();
-    node->each_element([&](const JsonNode& id) {
-      if (!first) first = id.id();
-    });
-    if (!first) throw wrong("eos_token_id", "[]", "an id or a list of ids");
-    return *first;
+  /// What `eos_token_id` says: an id or a list of them, none where it is null, `otherwise` where it is
+  /// missing.
+  std::vector<TokenId> ends(std::vector<TokenId> otherwise) const {
+    const nlohmann::json& config = config_.value();
+    const auto found = config.find("eos_token_id");
+    if (found == config.end()) return otherwise;
+    if (found->is_null()) return {};
+    const JsonNode node = config_.at("eos_token_id");
+    if (!found->is_array()) return {node.id()};
+    std::vector<TokenId> ids;
+    node.each_element([&](const JsonNode& id) { ids.push_back(id.id()); });
+    if (ids.empty()) throw wrong("eos_token_id", "[]", "an id or a list of ids");
+    return ids;
+  }
+
+  /// Reads `eos_token_id` into the architecture.
+  void read_ends(Architecture& a, TokenId otherwise) const {
+    a.ends = ends({otherwise});
+    if (!a.ends.empty()) a.end_of_sequence = a.ends.front();
+  }
+
+  /// \throws Error (input) for weights that are stored in a way that is not implemented.
+  void refuse_quantization() const {
+    for (const char* key : {"quantization_config", "compression_config"}) {
+      if (const auto node = config_.find(key))
+        throw input_error(config_.path(), fmt::format("\"{}\": quantized weights are not implemented", key));
+    }
   }
 
  private:

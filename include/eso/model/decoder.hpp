@@ -72,7 +72,8 @@ class Decoder {
   const Architecture& architecture() const { return architecture_; }
   Index vocabulary_size() const { return architecture_.vocabulary; }
   Index context_length() const { return architecture_.context; }
-  TokenId end_of_sequence() const { return architecture_.end_of_sequence; }
+  std::optional<TokenId> end_of_sequence() const { return architecture_.end_of_sequence; }
+  bool is_end(TokenId id) const { return architecture_.is_end(id); }
   Threads& threads() const { return *threads_; }
 
   /// From here on the logits are divided by `temperature`, which is 1 unless it is set.

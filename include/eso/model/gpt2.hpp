@@ -32,7 +32,7 @@ inline Architecture gpt2_architecture(const ConfigValues& config) {
   a.scale_by_inverse_layer = config.boolean("scale_attn_by_inverse_layer_idx", false);
   a.tied_head = config.boolean("tie_word_embeddings", true);
   config.require_boolean("add_cross_attention", false);
-  a.end_of_sequence = config.end_of_sequence(50256);
+  config.read_ends(a, 50256);
   return a;
 }
 

@@ -92,7 +92,7 @@ inline Architecture gpt_neox_architecture(const ConfigValues& config) {
   a.qkv_order = QkvOrder::heads;
   a.norm_epsilon = config.positive("layer_norm_eps", 1e-5);
   config.require_boolean("attention_bias", true);
-  a.end_of_sequence = config.end_of_sequence(2);
+  config.read_ends(a, 2);
   return a;
 }
 

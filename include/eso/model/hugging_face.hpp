@@ -114,13 +114,14 @@ Decoder<Scalar> random_model(const Architecture& a, std::uint64_t seed, std::sha
 ///
 /// `config` is that of the folder the model came from; its type is set to that of the weights.
 ///
-/// \throws Error (system) if the disk is full or the folder cannot be written.
+/// \throws Error (system) if the disk is full or the folder cannot be written, (input) naming the tensor for
+/// a number that `store_as` cannot hold; nothing is written then.
 template <class Scalar>
 void write_model(const std::filesystem::path& folder, const Decoder<Scalar>& decoder, nlohmann::json config,
                  std::optional<DataType> store_as = std::nullopt) {
+  write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);
   write_config(folder, std::move(config), decoder.architecture().family,
                store_as.value_or(data_type_of<Scalar>));
-  write_safetensors(folder / "model.safetensors", decoder.state(), {{"format", "pt"}}, store_as);
 }
 
 }  // namespace eso

@@ -34,7 +34,19 @@ struct ModelSettings {
   nlohmann::json config;  ///< as it stands there, to be written back
 };
 
-/// Reads `folder/config.json`.
+/// The ids that `folder/generation_config.json` ends a response with; nothing where it names none.
+///
+/// \throws Error (input) naming the file and the key.
+inline std::vector<TokenId> generation_ends(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "generation_config.json";
+  if (!is_named(path)) return {};
+  const nlohmann::json json = read_json_file(path);
+  const JsonNode config(json, path);
+  config.find("eos_token_id");  // refuses what is not an object
+  return ConfigValues(config).ends({});
+}
+
+/// Reads `folder/config.json`, and what ends a response from `folder/generation_config.json` where it says.
 ///
 /// \throws Error (input) naming the file and the key, or the `model_type` where it is no known one.
 inline ModelSettings read_settings(const std::filesystem::path& folder) {
@@ -56,6 +68,9 @@ inline ModelSettings read_settings(const std::filesystem::path& folder) {
     throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type),
                       "\"gpt2\", \"opt\" or \"gpt_neox\"");
   }
+  values.refuse_quantization();
+  const std::vector<TokenId> ends = generation_ends(folder);
+  if (!ends.empty()) settings.architecture.ends = ends;
   return settings;
 }
 
@@ -138,16 +153,15 @@ inline Index parameter_count(const Architecture& a) {
   return static_cast<Index>(total);
 }
 
-/// The tensor that transformers writes under this name, from the files of `folder`.
+/// The tensor that transformers writes under this name, from the files; nothing if it is missing.
 ///
-/// \throws Error (input) naming it if it is missing or has another shape.
-inline TensorView find_tensor(const WeightFiles& files, const std::filesystem::path& folder,
-                              const Architecture& a, const std::string& written,
-                              const std::vector<Index>& shape) {
+/// \throws Error (input) naming it if it has another shape.
+inline std::optional<TensorView> find_tensor(const WeightFiles& files, const std::filesystem::path& folder,
+                                             const Architecture& a, const std::string& written,
+                                             const std::vector<Index>& shape) {
   std::optional<TensorView> tensor = files.find(written);
   if (!tensor) tensor = files.find(other_name(a, written));
-  if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", written));
-  if (tensor->shape == shape) return std::move(*tensor);
+  if (!tensor || tensor->shape == shape) return tensor;
   throw input_error(folder.string(), fmt::format("the tensor {} has the wrong shape", tensor->name),
                     fmt::format("({})", fmt::join(tensor->shape, ", ")),
                     fmt::format("({})", fmt::join(shape, ", ")));
@@ -168,26 +182,57 @@ struct ModelFiles {
   std::vector<std::string> ignored;          ///< tensors of the files that the model has no use for
 };
 
+/// What the files of a model that ties its head have of the two: one tensor for both, or two.
+struct TiedTensors {
+  std::optional<TensorView> embedding, head;
+  bool equal = false;  ///< both are there and hold the same numbers
+};
+
+/// Looks for the embedding and the head of a model whose `config.json` ties them. O(numbers) where both are
+/// there.
+inline TiedTensors find_tied(const WeightFiles& files, const std::filesystem::path& folder,
+                             const Architecture& a) {
+  const std::vector<Index> shape{a.vocabulary, a.embedding_width};
+  const auto find = [&](Role role) {
+    return find_tensor(files, folder, a, written_names(a, {role, 0, shape}).front(), shape);
+  };
+  TiedTensors found{find(Role::token_embedding), find(Role::head)};
+  found.equal = found.embedding && found.head && equal_values(*found.embedding, *found.head);
+  return found;
+}
+
 /// Opens a folder: `config.json` and `model.safetensors`, or shards with their index. Names may lack the
-/// prefix `transformer.`, `model.` or `gpt_neox.`. Reads no weights.
+/// prefix `transformer.`, `model.` or `gpt_neox.`. Reads no weights, but where a tied model's files hold a
+/// head: one that differs from the embedding is used, and the settings become those of a model that is not
+/// tied. The head alone is both.
 ///
 /// \throws Error (input) naming the file and the tensor for a missing one or a wrong shape.
 inline ModelFiles open_model_files(const std::filesystem::path& folder) {
   ModelFiles opened{read_settings(folder), nullptr, {}, {}};
   const auto files = std::make_shared<const WeightFiles>(WeightFiles::open(folder));
   opened.files = files;
-  const Architecture& a = opened.settings.architecture;
+  Architecture& a = opened.settings.architecture;
+  TiedTensors tied;
+  if (a.tied_head) tied = find_tied(*files, folder, a);
+  if (tied.embedding && tied.head && !tied.equal) {
+    a.tied_head = false;
+    opened.settings.config["tie_word_embeddings"] = false;
+  }
   // A folder with fewer tensors than layers lacks one of the first; nothing is made for the others.
   Architecture bounded = a;
   bounded.layers = std::min(bounded.layers, static_cast<Index>(files->names().size()) + 1);
   std::set<std::string> used;
+  if (tied.equal) used.insert(tied.head->name);
   for (const ArraySpec& spec : arrays(bounded)) {
     FileArray& array = opened.arrays.emplace_back(FileArray{spec, written_names(a, spec), {}});
     std::vector<Index> shape = spec.shape;
     shape.front() /= static_cast<Index>(array.names.size());
     for (const std::string& name : array.names) {
-      array.tensors.push_back(find_tensor(*files, folder, a, name, shape));
-      used.insert(array.tensors.back().name);
+      std::optional<TensorView> tensor = find_tensor(*files, folder, a, name, shape);
+      if (!tensor && spec.role == Role::token_embedding) tensor = tied.head;
+      if (!tensor) throw input_error(folder.string(), fmt::format("the tensor {} is missing", name));
+      used.insert(tensor->name);
+      array.tensors.push_back(std::move(*tensor));
     }
   }
   for (const std::string& name : files->names()) {

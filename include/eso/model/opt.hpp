@@ -40,7 +40,7 @@ inline Architecture opt_architecture(const ConfigValues& config) {
   a.weights_in_out = false;
   config.require_boolean("enable_bias", true);
   config.require_boolean("layer_norm_elementwise_affine", true);
-  a.end_of_sequence = config.end_of_sequence(2);
+  config.read_ends(a, 2);
   return a;
 }
 

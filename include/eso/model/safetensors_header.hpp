@@ -17,6 +17,7 @@
 
 #include "eso/error.hpp"
 #include "eso/tensor.hpp"
+#include "eso/text/file_kind.hpp"
 
 namespace eso {
 
@@ -63,7 +64,13 @@ class SafetensorsHeaderReader {
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
 
-  bool null() { return other("null"); }
+  bool null() {
+    if (place_ == Place::root && key_ == "__metadata__") {
+      if (std::exchange(has_metadata_, true)) throw twice("__metadata__");
+      return true;  // as the reference reader takes it
+    }
+    return other("null");
+  }
   bool boolean(bool) { return other("a boolean"); }
   bool number_integer(std::int64_t) { return other("a negative number"); }
   bool number_float(double, const std::string&) { return other("a number that is not a plain integer"); }
@@ -263,21 +270,25 @@ inline std::size_t safetensors_header_end(std::span<const std::byte> start) {
 /// The JSON text of the header, after the checks of its length.
 inline std::string_view safetensors_header(std::span<const std::byte> file, const std::string& path) {
   constexpr std::uint64_t largest = largest_safetensors_header;
-  if (file.size() < 8)
-    throw input_error(path, "too short for safetensors", fmt::format("{} bytes", file.size()));
+  const std::string_view bytes(reinterpret_cast<const char*>(file.data()), file.size());
+  const auto refuse = [&](std::string what, std::string found = {}, std::string expected = {}) {
+    const std::string_view mistaken = mistaken_content(bytes);
+    if (!mistaken.empty()) return input_error(path, std::string(mistaken), {}, "safetensors");
+    return input_error(path, std::move(what), std::move(found), std::move(expected));
+  };
+  if (file.size() < 8) throw refuse("too short for safetensors", fmt::format("{} bytes", file.size()));
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), 8);
   if (length > largest) {
-    throw input_error(path, "the header is too long", fmt::format("{} bytes", length),
-                      fmt::format("at most {}", largest));
+    throw refuse("the header is too long", fmt::format("{} bytes", length),
+                 fmt::format("at most {}", largest));
   }
   if (length > file.size() - 8) {
-    throw input_error(path, "the file ends inside its header", fmt::format("{} bytes", file.size()),
-                      fmt::format("at least {}", length + 8));
+    throw refuse("the file ends inside its header", fmt::format("{} bytes", file.size()),
+                 fmt::format("at least {}", length + 8));
   }
-  const std::string_view header(reinterpret_cast<const char*>(file.data()) + 8,
-                                static_cast<std::size_t>(length));
-  if (header.empty() || header.front() != '{') throw input_error(path, "the header does not begin with {");
+  const std::string_view header = bytes.substr(8, static_cast<std::size_t>(length));
+  if (header.empty() || header.front() != '{') throw refuse("the header does not begin with {");
   // The JSON parser would take a zero byte as the end and never see what follows.
   if (header.find('\0') != std::string_view::npos) throw input_error(path, "the header has a zero byte");
   return header;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -37,31 +38,46 @@ inline void check_storable(const TensorView& tensor, DataType type) {
   }
 }
 
+/// \throws Error (input) naming the tensor for a finite number that rounds to infinity in the type it is
+/// stored as.
+template <class Read, class Stored>
+void check_still_finite(const TensorView& tensor, DataType type, Read value, Stored rounded) {
+  if (!std::isinf(rounded) || std::isinf(value)) return;
+  throw input_error(tensor.name, fmt::format("a value becomes infinite as {}", name_of(type)),
+                    fmt::format("{}", value));
+}
+
 /// Calls `sink(bytes)` with the values of `tensor` as `type`, in blocks. float32 from float64 and bfloat16
-/// round to nearest, ties to even. Throws as `check_storable` says.
+/// round to nearest, ties to even. Throws as `check_storable` says, and an input `Error` that names the
+/// tensor for a finite number that becomes infinite.
 template <class Sink>
 void convert_values(const TensorView& tensor, DataType type, Sink&& sink) {
   if (tensor.type == type) return sink(tensor.bytes);
   check_storable(tensor, type);
   constexpr Index block = 16384;
-  const auto convert = [&]<class Read, class Stored>(Read, Stored, auto&& stored_of) {
+  const auto convert = [&]<class Read, class Stored>(Read, Stored, auto&& stored_of, auto&& value_of) {
     std::vector<Read> values(static_cast<std::size_t>(std::min(block, value_count(tensor))));
     std::vector<Stored> stored(values.size());
     for (Index begin = 0; begin < value_count(tensor); begin += block) {
       const auto count = static_cast<std::size_t>(std::min(block, value_count(tensor) - begin));
       read_values(tensor, begin, static_cast<Index>(count), values.data());
-      for (std::size_t i = 0; i < count; ++i) stored[i] = stored_of(values[i]);
+      for (std::size_t i = 0; i < count; ++i) {
+        stored[i] = stored_of(values[i]);
+        check_still_finite(tensor, type, values[i], value_of(stored[i]));
+      }
       sink(std::as_bytes(std::span(stored).first(count)));
     }
   };
   const auto same = [](auto value) { return value; };
   switch (type) {
     case DataType::float64:
-      return convert(double{}, double{}, same);
+      return convert(double{}, double{}, same, same);
     case DataType::float32:
-      return convert(float{}, float{}, same);
+      if (tensor.type == DataType::float64)
+        return convert(double{}, float{}, [](double value) { return static_cast<float>(value); }, same);
+      return convert(float{}, float{}, same, same);
     default:
-      return convert(float{}, std::uint16_t{}, [](float value) { return float_to_bfloat16(value); });
+      return convert(float{}, std::uint16_t{}, float_to_bfloat16, bfloat16_to_float);
   }
 }
 

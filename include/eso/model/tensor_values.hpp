@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "eso/error.hpp"
 #include "eso/tensor.hpp"
@@ -105,6 +107,21 @@ void read_values(const TensorView& tensor, Index first, Index count, Scalar* out
 template <std::floating_point Scalar>
 void read_values(const TensorView& tensor, Scalar* out) {
   read_values(tensor, 0, value_count(tensor), out);
+}
+
+/// Whether both hold the same numbers, whatever their types: in tensors of one shape. What is not a number
+/// equals nothing. O(count), one pass up to the first difference.
+inline bool equal_values(const TensorView& a, const TensorView& b) {
+  if (value_count(a) != value_count(b)) return false;
+  constexpr Index block = 16384;
+  std::vector<double> left(static_cast<std::size_t>(std::min(block, value_count(a)))), right(left.size());
+  for (Index first = 0; first < value_count(a); first += block) {
+    const Index count = std::min(block, value_count(a) - first);
+    read_values(a, first, count, left.data());
+    read_values(b, first, count, right.data());
+    if (!std::equal(left.begin(), left.begin() + count, right.begin())) return false;
+  }
+  return true;
 }
 
 }  // namespace eso

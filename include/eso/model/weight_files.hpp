@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,8 +31,8 @@ class WeightFiles {
   /// Opens all files and checks all headers; reads no weights.
   ///
   /// \par Errors
-  /// Input `Error` for a folder that is missing or has no safetensors, a damaged index, a shard that is
-  /// missing or lies outside the folder, and a tensor that the index promises and the shard does not have.
+  /// Input `Error` for a folder that is missing or has no safetensors, a damaged index, and a shard that is
+  /// missing or lies outside the folder.
   static WeightFiles open(const std::filesystem::path& folder) {
     std::error_code ignored_code;
     if (!std::filesystem::is_directory(folder, ignored_code))
@@ -40,7 +41,8 @@ class WeightFiles {
     const std::filesystem::path single = folder / "model.safetensors";
     const std::filesystem::path index = folder / "model.safetensors.index.json";
     if (is_named(single)) {
-      opened.add_file(Safetensors::open(single));
+      opened.files_.push_back(Safetensors::open(single));
+      opened.add_tensors(0);
     } else if (is_named(index)) {
       opened.add_shards(folder, index);
     } else {
@@ -117,31 +119,26 @@ class WeightFiles {
  private:
   using Places = std::map<std::string, std::size_t, std::less<>>;  // name of a tensor -> number of its file
 
-  void add_file(const Safetensors& file) {
-    for (const TensorView& tensor : file.tensors()) places_.emplace(tensor.name, files_.size());
-    for (const IgnoredTensor& tensor : file.ignored()) {
-      places_.emplace(tensor.name, files_.size());
-      ignored_.emplace(tensor.name, files_.size());
-    }
-    files_.push_back(file);
-  }
-
+  /// Adds what the shards hold, whatever the index says of it: it only tells which files there are. Of a
+  /// tensor that lies in several the last counts, by the shards' names, as in transformers.
   void add_shards(const std::filesystem::path& folder, const std::filesystem::path& index) {
     std::map<std::string, std::size_t> numbers;
-    std::vector<WeightFiles> shards;
-    for (const auto& [name, shard] : weight_map(index)) {
+    for (const std::string& name : shard_names(index)) {
+      const std::string shard = std::filesystem::path(name).lexically_normal().string();
       const auto [entry, is_new] = numbers.emplace(shard, files_.size());
-      if (is_new) {
-        shards.emplace_back().add_file(open_shard(folder / shard, index));
-        files_.push_back(shards.back().files_.front());
-      }
-      const WeightFiles& content = shards[entry->second];
-      if (!content.places_.contains(name)) {
-        throw input_error(tensor_place((folder / shard).string(), name),
-                          "is missing where the index says it lies");
-      }
-      places_.emplace(name, entry->second);
-      if (content.ignored_.contains(name)) ignored_.emplace(name, entry->second);
+      if (is_new) files_.push_back(open_shard(folder / shard, index));
+      add_tensors(entry->second);
+    }
+  }
+
+  void add_tensors(std::size_t number) {
+    for (const TensorView& tensor : files_[number].tensors()) {
+      places_.insert_or_assign(tensor.name, number);
+      ignored_.erase(tensor.name);
+    }
+    for (const IgnoredTensor& tensor : files_[number].ignored()) {
+      places_.insert_or_assign(tensor.name, number);
+      ignored_.insert_or_assign(tensor.name, number);
     }
   }
 
@@ -153,28 +150,34 @@ class WeightFiles {
     return Safetensors::open(path);
   }
 
-  /// Names of tensors with the file names of their shards.
-  static std::map<std::string, std::string> weight_map(const std::filesystem::path& index) {
+  /// The shards' names as the index spells them, sorted.
+  static std::set<std::string> shard_names(const std::filesystem::path& index) {
     const std::string where = index.string();
     const nlohmann::json json = read_json_file(index);
     if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
       throw input_error(where, "has no weight_map");
     }
-    std::map<std::string, std::string> result;
+    std::set<std::string> result;
     for (const auto& [name, shard] : json["weight_map"].items()) {
       if (!shard.is_string())
         throw input_error(where, "the shard of " + shortened(name) + " is not a string");
       const auto& shard_name = shard.get_ref<const std::string&>();
-      // A shard lies in the folder itself: a name must not lead anywhere else.
-      if (shard_name.empty() || shard_name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos ||
-          shard_name.find("..") != std::string::npos || shard_name.size() > 255) {
-        throw input_error(where, "the shard of " + shortened(name) + " is not a file name",
+      if (!leads_into_folder(shard_name)) {
+        throw input_error(where, "the shard of " + shortened(name) + " is not a file of this folder",
                           shortened(shard_name));
       }
-      result.emplace(name, shard_name);
+      result.insert(shard_name);
     }
     if (result.empty()) throw input_error(where, "has an empty weight_map");
     return result;
+  }
+
+  /// Whether the name is that of a file in the folder, or in one below it: it must not lead anywhere else.
+  static bool leads_into_folder(const std::string& name) {
+    if (name.size() > 255 || name.find_first_of(std::string_view("\\\0", 2)) != std::string::npos)
+      return false;
+    const std::filesystem::path path = std::filesystem::path(name).lexically_normal();
+    return path.has_filename() && path.is_relative() && path != "." && *path.begin() != "..";
   }
 
   static Error without_safetensors(const std::filesystem::path& folder) {

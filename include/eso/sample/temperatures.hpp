@@ -110,7 +110,7 @@ struct Temperatures {
         Response& response = responses[live[i]];
         const auto& prompt = prompts[static_cast<std::size_t>(response.prompt)];
         append(response, draws[i]);
-        response.finished = response.tokens.back() == generator.end_of_sequence();
+        response.finished = generator.is_end(response.tokens.back());
         const auto length = static_cast<Index>(response.tokens.size());
         const bool full = static_cast<Index>(prompt.tokens.size()) + length >= generator.context_length();
         if (response.finished || full || length >= max_tokens) continue;

@@ -151,21 +151,19 @@ class SamplerCheck {
     }
   }
 
-  /// `finished` holds exactly if the last token is the end of sequence, and no earlier token is.
+  /// `finished` holds exactly if the last token is an end, and no earlier token is.
   void finished(std::string_view law) {
     const Batch batch = drawn();
-    const auto end = static_cast<TokenId>(model_.end_of_sequence());
+    const auto is_end = [&](TokenId id) { return model_.is_end(id); };
     for (Index n = 0; n < batch.response_count(); ++n) {
       const Response& response = batch.response(n);
       if (response.tokens.empty()) continue;
-      report_.expect(law, response.finished == (response.tokens.back() == end), [&] {
+      report_.expect(law, response.finished == is_end(response.tokens.back()), [&] {
         return fmt::format("response {} is {}finished, its last token is {}", n,
                            response.finished ? "" : "not ", response.tokens.back());
       });
-      report_.expect(
-          law,
-          std::find(response.tokens.begin(), response.tokens.end() - 1, end) == response.tokens.end() - 1,
-          [&] { return fmt::format("response {} goes on after the end of sequence", n); });
+      report_.expect(law, std::none_of(response.tokens.begin(), response.tokens.end() - 1, is_end),
+                     [&] { return fmt::format("response {} goes on after the end of sequence", n); });
     }
   }
 

@@ -62,6 +62,7 @@ class TabularModel {
   Index vocabulary_size() const { return history_.cols(); }
   Index context_length() const { return position_.rows(); }
   TokenId end_of_sequence() const { return end_of_sequence_; }
+  bool is_end(TokenId id) const { return id == end_of_sequence_; }
 
   /// (N, R) log-probabilities; see `LogProbModel`.
   LogProbs log_probs(const Batch& batch) {

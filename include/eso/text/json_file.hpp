@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "eso/error.hpp"
+#include "eso/text/file_kind.hpp"
 #include "eso/text/utf8.hpp"
 
 namespace eso {
@@ -92,9 +93,12 @@ inline std::optional<std::size_t> first_nested_beyond(std::size_t limit, std::st
 /// The JSON value that a file holds. Of two equal keys of an object the last counts.
 ///
 /// \throws Error (input) as `read_file`, and if the file is not JSON, not UTF-8, larger than 64 MiB or nested
-///         more than 64 deep.
+///         more than 64 deep; one that says what the file is instead where `mistaken_content` knows it.
 inline nlohmann::json read_json_file(const std::filesystem::path& path) {
   const std::string text = read_file(path, std::size_t{64} << 20);
+  // None of these begins as JSON does.
+  if (const std::string_view what = mistaken_content(text); !what.empty())
+    throw input_error(path.string(), std::string(what), {}, "JSON");
   const auto fault_at = [&](std::size_t byte, std::string_view what) {
     return input_error(path.string(), fmt::format("{} at byte {}", what, byte + 1));
   };

@@ -91,7 +91,8 @@ class Decoder {
   const DecoderOptions& options() const { return options_; }
   Index vocabulary_size() const { return architecture_.vocabulary; }
   Index context_length() const { return architecture_.context; }
-  TokenId end_of_sequence() const { return architecture_.end_of_sequence; }
+  std::optional<TokenId> end_of_sequence() const { return architecture_.end_of_sequence; }
+  bool is_end(TokenId id) const { return architecture_.is_end(id); }
 
   /// From here on the logits are divided by `temperature`, which is 1 unless it is set.
   void set_temperature(double temperature) {
@@ -180,7 +181,12 @@ class Decoder {
     for (const DeviceArray& array : arrays_) {
       const at::Tensor value = adapters_.merged(array.spec, array.value.detach(), head_.sums);
       const at::ScalarType type = rounded && adapters_.on() ? compute() : value.scalar_type();
-      for (const NamedTensor& tensor : tensors_of(array, value.to(type))) {
+      const at::Tensor stored = value.to(type);
+      if (type != value.scalar_type() &&
+          at::isinf(stored).logical_and(at::isfinite(value)).any().item<bool>())
+        throw input_error(tensors_of(array, stored).front().name, "has a value that becomes infinite",
+                          std::string(at::toString(value.scalar_type())), std::string(at::toString(type)));
+      for (const NamedTensor& tensor : tensors_of(array, stored)) {
         views.push_back(view_of(tensor.name, tensor.value));
       }
     }

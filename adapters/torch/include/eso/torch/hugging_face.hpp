@@ -77,14 +77,15 @@ inline Decoder random_model(const Architecture& a, std::uint64_t seed, const Dec
 /// `config` is that of the folder the model came from; its type is set to that of the weights: what products
 /// are computed in, unless `store_as` says otherwise.
 ///
-/// \throws Error (system) if the disk is full or the folder cannot be written.
+/// \throws Error (system) if the disk is full or the folder cannot be written, (input) naming the tensor for
+/// a number that the type cannot hold; nothing is written then.
 inline void write_model(const std::filesystem::path& folder, const Decoder& decoder, nlohmann::json config,
                         std::optional<DataType> store_as = std::nullopt) {
   const DataType products = data_type(compute_type(decoder.options().precision));
   const DataType type = store_as.value_or(products);
-  write_config(folder, std::move(config), decoder.architecture().family, type);
   write_safetensors(folder / "model.safetensors", decoder.merged_state(type == products), {{"format", "pt"}},
                     type);
+  write_config(folder, std::move(config), decoder.architecture().family, type);
 }
 
 }  // namespace eso::torch
