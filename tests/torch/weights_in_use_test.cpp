@@ -9,7 +9,7 @@
 TEST_CASE("torch: what happens to the files of a loaded model does not touch it") {
   const TemporaryFolder folder;
   const std::filesystem::path model = folder / "model", weights = model / "model.safetensors";
-  std::filesystem::copy(golden_folder("plain"), model);
+  std::filesystem::copy(golden_folder("gpt2/plain"), model);
   eso::torch::LoadedModel loaded =
       eso::torch::load_model(model, test_options(eso::torch::Precision::float32));
   const eso::Architecture& a = loaded.decoder.architecture();
