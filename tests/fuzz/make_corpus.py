@@ -366,6 +366,22 @@ def tokenizer():
         "zero-byte": whole() + "\0",
     }
     seeds = {"json-" + name: joined(b"j" + (v if isinstance(v, bytes) else v.encode()), text) for name, v in j.items()}
+    beside = {
+        "class": ("", {"tokenizer_class": "GPT2TokenizerFast", "add_prefix_space": True}),
+        "class-unknown": ("", {"tokenizer_class": "BertTokenizer"}),
+        "split": ("", {"split_special_tokens": True}),
+        "named": ({"eos_token": "ab", "pad_token": {"content": " ", "lstrip": True}}, {"mask_token": "<x>", "sep_token": None}),
+        "additional": ({"additional_special_tokens": ["a", "<x>"]}, {"extra_special_tokens": {"x_token": "<x>"}}),
+        "names": ("", {"x_token": "<x>", "y_token": "<y>"}),
+        "decoder": ({"eos_token": "<x>"}, {"added_tokens_decoder": {"7": {"content": "<|endoftext|>", "rstrip": True}, "8": {"content": "\u0301"}}}),
+        "decoder-clash": ("", {"added_tokens_decoder": {"3": {"content": "<x>"}}}),
+        "added": ("", "", {"<x>": 8, "<y>": 9}),
+        "model-type": ("", {"add_prefix_space": True}, "", {"model_type": "gpt_neox"}),
+    }
+    for name, parts in beside.items():
+        files = [json.dumps(part) if part else "" for part in parts]
+        seeds["json-beside-" + name] = joined(b"j" + whole().encode(), text, *files)
+    seeds["json-added-long"] = joined(b"j" + whole(added=tokens("a" * 900, "a" * 899 + "b", "c" + "a" * 900, "aa")).encode(), "a" * 2000 + "b" + "a" * 899 + "bc")
     seeds["json-bad-text"] = joined(b"j" + whole().encode(), b"a\xc3(\xf0\x9f\xe2\x82\x00b")
 
     vocab = json.dumps(vocabulary, ensure_ascii=False)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The files of a tokenizer and a text to encode. The first byte of the input says what its parts (see parts_of)
-// are:
-//   j  tokenizer.json; text
+// The files of a tokenizer and a text to encode. The first byte of the input says what its parts (see
+// parts_of) are:
+//   j  tokenizer.json; text; special_tokens_map.json; tokenizer_config.json; added_tokens.json; config.json
 //   v  vocab.json; merges.txt; text; special_tokens_map.json; tokenizer_config.json; added_tokens.json
 //   b  flags; merges, a line "left right" each in plain bytes; added tokens, a line each; text: a tokenizer
 //      with all bytes is made of them here, whose decoding must give the text again
@@ -57,11 +57,21 @@ void from_vocabulary(std::string_view input) {
   const char* const names[] = {
       "vocab.json",       "merges.txt", nullptr, "special_tokens_map.json", "tokenizer_config.json",
       "added_tokens.json"};
-  std::filesystem::remove(fuzz::folder() / "tokenizer.json");
+  for (const char* name : {"tokenizer.json", "config.json"}) write_or_remove(name, "");
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (names[i] != nullptr) write_or_remove(names[i], parts[i]);
   }
   load_and_check(parts[2]);
+}
+
+void from_json(std::string_view input) {
+  const auto parts = fuzz::parts_of(input, 6);
+  const char* const names[] = {
+      nullptr,      nullptr, "special_tokens_map.json", "tokenizer_config.json", "added_tokens.json",
+      "config.json"};
+  write_file(fuzz::folder() / "tokenizer.json", parts[0]);
+  for (std::size_t i = 2; i < parts.size(); ++i) write_or_remove(names[i], parts[i]);
+  load_and_check(parts[1]);
 }
 
 /// A tokenizer of the harness's own making, and what is known of it.
@@ -192,6 +202,10 @@ struct Made {
 void from_bytes(std::string_view input) {
   const auto parts = fuzz::parts_of(input, 4);
   const Made made(parts);
+  for (const char* name :
+       {"special_tokens_map.json", "tokenizer_config.json", "added_tokens.json", "config.json"}) {
+    write_or_remove(name, "");
+  }
   write_file(fuzz::folder() / "tokenizer.json", made.tokenizer_json());
   const eso::ByteLevelBpe tokenizer = eso::ByteLevelBpe::load(fuzz::folder());
   check_text(tokenizer, parts[3]);
@@ -213,8 +227,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view input = fuzz::text_of(data + 1, size - 1);
   if (data[0] == 'b') return from_bytes(input), 0;
   if (data[0] == 'v') return from_vocabulary(input), 0;
-  const auto parts = fuzz::parts_of(input, 2);
-  write_file(fuzz::folder() / "tokenizer.json", parts[0]);
-  load_and_check(parts[1]);
+  from_json(input);
   return 0;
 }

@@ -332,7 +332,7 @@ std::vector<HostileCase> tokenizer_cases() {
       tokenizer("a token that is a number", "special_tokens_map.json", "{\"eos_token\":5}",
                 ": wrong value of \"eos_token\", found 5"),
       tokenizer("a key that is no id", "tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{}}}",
-                ": a key of \"added_tokens_decoder\" is no token id, found \"x\""),
+                ": a key of \"added_tokens_decoder\" is not a token id, found \"x\""),
       tokenizer("an id with a gap", "added_tokens.json", "{\"zz\":2147483647}",
                 ": wrong id of added token \"zz\", found 2147483647, expected 100"),
       tokenizer("another kind", "tokenizer.json", json("/model/type", "Unigram"),

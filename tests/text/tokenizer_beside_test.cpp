@@ -114,3 +114,17 @@ TEST_CASE("what the files beside tokenizer.json ask for and is not implemented i
             .starts_with("/added_tokens.json: wrong value of \"<p>\""));
   CHECK(error_of({{"config.json", {{"tokenizer_class", "T5Tokenizer"}}}}).starts_with("/config.json: wrong"));
 }
+
+TEST_CASE("beside vocab.json the class counts too, and what is not implemented is refused", "[tokenizer]") {
+  Folder folder;
+  folder.write("vocab.json", R"({"e": 0, "Ã": 1, "©": 2, "Ì": 3, "ģ": 4})").write("merges.txt", "");
+  const auto load = [&](const char* config) {
+    folder.write("tokenizer_config.json", config);
+    return ByteLevelBpe::load(folder.path);
+  };
+  const std::string decomposed = "e\u0301";
+  CHECK(load(R"({"tokenizer_class": "GPT2Tokenizer"})").encode(decomposed) == Tokens{0, 3, 4});
+  CHECK(load(R"({"tokenizer_class": "GPTNeoXTokenizerFast"})").encode(decomposed) == Tokens{1, 2});
+  CHECK_THROWS_AS(load(R"({"split_special_tokens": true})"), eso::Error);
+  CHECK_THROWS_AS(load(R"({"tokenizer_class": "T5Tokenizer"})"), eso::Error);
+}

@@ -41,7 +41,8 @@ namespace eso {
 /// differ: a file whose added tokens do not have the ids which that library would give them is refused.
 class ByteLevelBpe {
  public:
-  /// Reads tokenizer.json of `folder`, or vocab.json and merges.txt where there is none.
+  /// Reads tokenizer.json of `folder` and the files that go with it, or vocab.json and merges.txt where there
+  /// is none.
   ///
   /// \throws Error (input) in one line that names the file, and the key or line, of what is missing,
   ///         malformed or would need something that is not implemented.
