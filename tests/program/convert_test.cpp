@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 
 #include "../limited_file_size.hpp"
+#include "eso/model/safetensors_writer.hpp"
 #include "eso/model/tensor_values.hpp"
 #include "eso/model/weight_files.hpp"
 #include "run_program.hpp"
@@ -135,4 +137,34 @@ TEST_CASE("eso convert removes what a killed call left behind and nothing else")
       0);
   CHECK(folder.names() ==
         std::set<std::string>{living, ".tmp-x-out", fmt::format(".tmp-{}-other", child), "out"});
+}
+
+TEST_CASE("eso convert refuses a value that becomes infinite, names its tensor and leaves nothing behind") {
+  const TemporaryFolder folder;
+  const auto model = copy_model("plain", folder);
+  const eso::WeightFiles files = eso::WeightFiles::open(model);
+  const auto tensor = files.find("transformer.h.1.mlp.c_fc.weight");
+  float value = 3.4e38F;
+  std::memcpy(files.writable(*tensor).data() + 40, &value, sizeof value);
+  std::vector<eso::TensorView> tensors;
+  for (const std::string& name : files.names()) tensors.push_back(*files.find(name));
+  eso::write_safetensors(folder / "changed", tensors);
+  std::filesystem::rename(folder / "changed", model / "model.safetensors");
+  const auto call = [&](const char* precision) {
+    return program({"convert", "--model", model.string(), "--output", (folder / "out").string(),
+                    "--precision", precision});
+  };
+  CHECK(not_refused(call("bfloat16"), {"transformer.h.1.mlp.c_fc.weight", "infinite as BF16", "3.4e+38"}) ==
+        "");
+  CHECK(folder.names() == std::set<std::string>{"model"});
+  CHECK(call("float32").code == 0);
+}
+
+TEST_CASE("eso convert copies generation_config.json unchanged") {
+  const TemporaryFolder folder;
+  const auto model = copy_model("plain", folder);
+  const std::string content = "{ \"eos_token_id\": [7, 3],\n\"temperature\": 0.6}";
+  write_file(model / "generation_config.json", content);
+  REQUIRE(program({"convert", "--model", model.string(), "--output", (folder / "out").string()}).code == 0);
+  CHECK(read_file(folder / "out" / "generation_config.json") == content);
 }

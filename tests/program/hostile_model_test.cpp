@@ -54,6 +54,10 @@ struct Golden {
   }
 };
 
+/// What a clone without Git LFS has in place of a file, and a server in place of one that is not there.
+const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 548105171\n";
+const std::string page = "\n<!DOCTYPE html><html><body>404 Not Found</body></html>";
+
 HostileCase weights(std::string name, const std::string& file, const std::string& message) {
   return damaged(
       "weights: " + std::move(name), "plain",
@@ -93,6 +97,14 @@ std::vector<HostileCase> weights_cases() {
   return {
       weights("no byte", "", in_file + "too short for safetensors, found 0 bytes"),
       weights("seven bytes", "1234567", in_file + "too short for safetensors, found 7 bytes"),
+      weights("a Git LFS pointer", pointer, in_file + "is a Git LFS pointer, not the file itself"),
+      weights("a web page", page, in_file + "is a web page (HTML or XML), expected safetensors"),
+      weights("a short web page", "<html>", in_file + "is a web page"),
+      weights("a zip", "PK\x03\x04" + values, in_file + "is a zip archive"),
+      weights("a zip without a file", "PK\x05\x06" + std::string(18, '\0'), in_file + "is a zip archive"),
+      weights("a pickle", "\x80\x02}q" + values, in_file + "is a Python pickle, which is never read"),
+      weights("gzip", "\x1f\x8b\x08\x08" + values, in_file + "is compressed by gzip"),
+      weights("GGUF", "GGUF\x03" + values, in_file + "is a GGUF file, expected safetensors"),
       weights("N = 0", little_endian(0) + values, not_object),
       weights("N = 1", little_endian(1) + header + values, not_json + "2"),
       weights("N = 7", little_endian(7) + header + values, not_json + "8"),
@@ -178,7 +190,7 @@ HostileCase index(std::string name, const std::string& content, const std::strin
 
 std::vector<HostileCase> index_cases() {
   const std::string no_name =
-      "@/model/model.safetensors.index.json: the shard of wte.weight is not a file name";
+      "@/model/model.safetensors.index.json: the shard of wte.weight is not a file of this folder";
   return {
       shard("a shard outside the folder", "../plain/model.safetensors", no_name),
       shard("a shard with an absolute path", "/etc/passwd", no_name),
@@ -188,10 +200,16 @@ std::vector<HostileCase> index_cases() {
             "@/model/model.safetensors.index.json: the shard of wte.weight is not a string"),
       shard("a shard that is missing", "none.safetensors",
             "@/model/none.safetensors: is missing, named by model.safetensors.index.json"),
-      shard("a shard that has it not", "model-00003-of-00003.safetensors",
-            "@/model/model-00003-of-00003.safetensors: tensor wte.weight: is missing where the index says it "
-            "lies"),
       shard("a shard that is no safetensors", "config.json", "@/model/config.json: the header is too long"),
+      damaged(
+          "index: a tensor that no shard has", "untied",
+          [](const fs::path& m) {
+            const fs::path shard = m / "model-00003-of-00003.safetensors";
+            fs::copy_file(m / "model-00002-of-00003.safetensors", shard,
+                          fs::copy_options::overwrite_existing);
+          },
+          "@/model: the tensor "),
+      index("a Git LFS pointer", pointer, ": is a Git LFS pointer"),
       index("empty", "", ":1: is not JSON: it ends too early"),
       index("without a map", "{}", ": has no weight_map"),
       index("nested a million deep", std::string(1'000'000, '['), ": JSON is nested too deep at byte 65"),
@@ -244,6 +262,28 @@ std::vector<HostileCase> config_cases() {
       config("n_head", 0, unusable("n_head", "0" + size)),
       config("hidden_size", 25, unusable("hidden_size", "25, expected 24 as in its synonym")),
       config("layer_norm_epsilon", 0, unusable("layer_norm_epsilon", "0, expected a number above 0")),
+      config("layer_norm_epsilon", 1e39,
+             unusable("layer_norm_epsilon", "1e+39, expected a number that float32 can hold")),
+      config("layer_norm_epsilon", 1e-46,
+             unusable("layer_norm_epsilon", "1e-46, expected a number that float32 can hold")),
+      config("is_causal", false, unusable("is_causal", "false, expected true")),
+      config("compression_config", {{"format", "pack-quantized"}},
+             file + ": \"compression_config\": quantized weights are not implemented"),
+      config("quantization_config", {{"quant_method", "bitsandbytes"}},
+             file + ": \"quantization_config\": quantized weights are not implemented"),
+      config_text("a Git LFS pointer", value(pointer), file + ": is a Git LFS pointer"),
+      config_text("a web page", value(page), file + ": is a web page (HTML or XML), expected JSON"),
+      damaged(
+          "generation_config: no object", "plain",
+          [](const fs::path& m) { write_file(m / "generation_config.json", "[]"); },
+          "@/model/generation_config.json: wrong content, found an array, expected an object"),
+      damaged(
+          "generation_config: no id", "plain",
+          [](const fs::path& m) { write_file(m / "generation_config.json", R"({"eos_token_id":[7,"x"]})"); },
+          "@/model/generation_config.json: wrong value of \"eos_token_id[1]\", found \"x\""),
+      config("eos_token_id", nullptr,
+             file + ": \"eos_token_id\" names no end of sequence, and one is needed, found null, expected an "
+                    "id, or --no-eos"),
       config("activation_function", "swish", unusable("activation_function", "\"swish\"")),
       config("model_type", "llama",
              file + ": \"model_type\" is not supported, found \"llama\", expected \"gpt2\", \"opt\" or "
@@ -363,7 +403,8 @@ TEST_CASE("tokenizer files that are damaged or contradict each other are refused
 TEST_CASE("eso convert leaves no folder behind for a model that it refuses") {
   for (const std::vector<HostileCase>& cases : {weights_cases(), config_cases()}) {
     for (HostileCase c : cases) {
-      if (c.message.find("eos_token_id\" lies") != std::string::npos)
+      if (c.message.find("eos_token_id\" lies") != std::string::npos ||
+          c.message.find("eos_token_id\" names no") != std::string::npos)
         continue;  // nothing for convert to mind
       INFO(c.name);
       c.prepare = [prepare = c.prepare](const Place& place) {

@@ -123,10 +123,12 @@ class ConfigValues {
     if (!a.ends.empty()) a.end_of_sequence = a.ends.front();
   }
 
-  /// \throws Error (input) for weights that are stored in a way that is not implemented.
-  void refuse_quantization() const {
+  /// \throws Error (input) for settings of any family that are not implemented: attention to what follows,
+  /// and quantized weights.
+  void refuse_unimplemented() const {
+    require_boolean("is_causal", true);
     for (const char* key : {"quantization_config", "compression_config"}) {
-      if (const auto node = config_.find(key))
+      if (config_.find(key))
         throw input_error(config_.path(), fmt::format("\"{}\": quantized weights are not implemented", key));
     }
   }

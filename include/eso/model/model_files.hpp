@@ -68,7 +68,7 @@ inline ModelSettings read_settings(const std::filesystem::path& folder) {
     throw input_error(path.string(), "\"model_type\" is not supported", in_quotes(type),
                       "\"gpt2\", \"opt\" or \"gpt_neox\"");
   }
-  values.refuse_quantization();
+  values.refuse_unimplemented();
   const std::vector<TokenId> ends = generation_ends(folder);
   if (!ends.empty()) settings.architecture.ends = ends;
   return settings;
