@@ -49,13 +49,17 @@ void check_given(const char* flag, const std::string& value) {
   if (value.empty()) throw eso::input_error(flag, "is required");
 }
 
+void check_working_directory(const char* flag, const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  if (error || whole.empty())
+    throw eso::system_error(flag, "the working directory cannot be used", error.value());
+}
+
 void check_output_file(const char* flag, const std::string& path) {
   check_given(flag, path);
+  check_working_directory(flag, path);
   std::error_code none;
-  if (std::filesystem::path(path).is_relative()) {
-    const std::filesystem::path here = std::filesystem::current_path(none);
-    if (none) throw eso::system_error(flag, "the working directory cannot be used", none.value());
-  }
   const std::filesystem::path parent = eso::parent_folder(path);
   if (!std::filesystem::is_directory(parent, none))
     throw eso::input_error(flag, "no such folder", parent.string());

@@ -37,6 +37,8 @@ void check_share(const char* flag, double value);
 /// Throws an input `eso::Error` naming the flag if the text is empty.
 void check_given(const char* flag, const std::string& value);
 
+/// Throws a system `eso::Error` if the path needs the working directory and that was deleted.
+void check_working_directory(const char* flag, const std::string& path);
 /// Throws an input `eso::Error` if no file could be written at `path`: its folder is missing, or it is a
 /// folder.
 void check_output_file(const char* flag, const std::string& path);

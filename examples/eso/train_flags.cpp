@@ -192,6 +192,7 @@ void check_train_flags(const TrainFlags& f, FlagUse use) {
     if (file.empty()) throw eso::input_error("--data", "is empty");
   }
   if (f.output.empty()) throw eso::input_error("--output", "is required");
+  check_working_directory("--output", f.output);
   check_spares("--output", f.output, "--data", f.data);
   check_spares("--output", f.output, "--answers", {f.layout.answers});
 }
