@@ -100,7 +100,7 @@ TEST_CASE("responses drawn in parts are those drawn at once, with few rows throu
         decoding.advance(parents, tokens);
       }
     };
-    eso::TokenId end_of_sequence() const { return model.end_of_sequence(); }
+    bool is_end(eso::TokenId id) const { return model.is_end(id); }
     Index context_length() const { return model.context_length(); }
   };
   const auto of = prompts();
