@@ -14,7 +14,7 @@ inline eso::Architecture gpt2() {
   a.layers = 2;
   a.heads = 3;
   a.inner = 17;
-  a.end_of_sequence = 5;
+  a.end_of_sequence = 5, a.ends = {5};
   a.ends = {5};
   return a;
 }

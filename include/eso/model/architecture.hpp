@@ -64,10 +64,10 @@ struct Architecture {
   bool weights_in_out = true;      ///< matrices are stored (in, out) as GPT-2 does, else (out, in)
   QkvOrder qkv_order = QkvOrder::blocks;
   double norm_epsilon = 1e-5;
-  bool scale_attention = true;             ///< scores are divided by the square root of the head's width
-  bool scale_by_inverse_layer = false;     ///< and by the layer's number, from 1
-  std::optional<TokenId> end_of_sequence;  ///< what is appended to a response that ends; nothing: none is
-  std::vector<TokenId> ends;               ///< the ids with which a response that is generated ends
+  bool scale_attention = true;                 ///< scores are divided by the square root of the head's width
+  bool scale_by_inverse_layer = false;         ///< and by the layer's number, from 1
+  std::optional<TokenId> end_of_sequence = 0;  ///< what is appended to a response that ends; nothing: none is
+  std::vector<TokenId> ends = {0};             ///< the ids with which a response that is generated ends
 
   Index head_width() const { return width / heads; }
   bool is_end(TokenId id) const { return std::find(ends.begin(), ends.end(), id) != ends.end(); }

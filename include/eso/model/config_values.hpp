@@ -120,7 +120,7 @@ class ConfigValues {
   /// Reads `eos_token_id` into the architecture.
   void read_ends(Architecture& a, TokenId otherwise) const {
     a.ends = ends({otherwise});
-    if (!a.ends.empty()) a.end_of_sequence = a.ends.front();
+    a.end_of_sequence = a.ends.empty() ? std::nullopt : std::optional(a.ends.front());
   }
 
   /// \throws Error (input) for settings of any family that are not implemented: attention to what follows,
