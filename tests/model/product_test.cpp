@@ -30,9 +30,8 @@ using Table = eso::Kernels<float>;
 const std::vector<const Table*> tables = eso::supported_kernels<float>();
 
 /// A product by one instruction set.
-void multiply(const Table& set, const eso::MatrixView<const float>& a,
-              const eso::MatrixView<const float>& b, const eso::MatrixView<float>& c, bool add = false,
-              float factor = 1) {
+void multiply(const Table& set, const eso::MatrixView<const float>& a, const eso::MatrixView<const float>& b,
+              const eso::MatrixView<float>& c, bool add = false, float factor = 1) {
   set.multiply(a.rows, b.cols, a.cols, a.steps(), b.steps(), c.data, c.outer, add, factor);
 }
 

@@ -261,7 +261,8 @@ TEST_CASE("manifests whose checksum is right but not their content are passed ov
   CHECK_THAT(reason(replaced("\"version\":1", "\"version\":" + deep)), Catch::Contains("nested too deep"));
   CHECK_THAT(reason(replaced("\"step\":2", "\"step\":3,\"x\":" + deep)), Catch::Contains("nested too deep"));
   CHECK_THAT(reason("]"), Catch::Contains("not valid JSON"));
-  CHECK_THAT(reason("\"version\":1,\"x\":" + std::string(1'000'000, '[')), Catch::Contains("nested too deep"));
+  CHECK_THAT(reason("\"version\":1,\"x\":" + std::string(1'000'000, '[')),
+             Catch::Contains("nested too deep"));
   std::filesystem::resize_file(path, std::uintmax_t{1} << 32);  // a hole of 4 GiB
   CHECK(newest(folder.path()) == 1);
   write_file(path, manifest_of(good));
