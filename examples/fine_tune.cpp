@@ -28,7 +28,8 @@ void fine_tune(const fs::path& folder, const fs::path& data, const fs::path& out
   const eso::RougeReward<eso::ByteLevelBpe> reward{&tokenizer};
   eso::Trainer trainer{model, sampler, reward, eso::Combined{eso::SftLoss{}, 1, eso::EsoLoss{}},
                        eso::AdamW{.threads = threads.get()}};
-  trainer.epochs = 2;  // ESO is on in the last
+  trainer.epochs = 2;
+  trainer.active_epochs = eso::ActiveEpochs::last();  // of the two, ESO is on in the second
   trainer.batch_size = 8;
   trainer.schedule = {.peak = 3e-4, .minimum = 1e-4};
 

@@ -255,16 +255,18 @@ TEST_CASE("eso eval puts the prompts of each format together and takes its respo
 TEST_CASE("pairs of transcripts that are none are dropped aloud, or kept as DPO's code has them") {
   const Runs runs(pair_line(dialogue + " b", dialogue + " c") +
                   pair_line(dialogue + " b", "\n\nAssistant: c") +
-                  pair_line(dialogue + " ", dialogue + " c") + pair_line(dialogue + " d", dialogue + " c"));
+                  pair_line(dialogue + " ", dialogue + " c") + pair_line(dialogue + " d", dialogue + " c") +
+                  pair_line(dialogue + " b", "\n\nHuman: Ho" + dialogue.substr(11) + " c"));
   const std::string model = wide_model(runs);
   const Evaluation strict = evaluate(runs, model, {"--format", "hh"});
   CHECK(examples_of(strict.lines) == std::vector<int>{0, 3});
-  CHECK(lines_with(strict.err, "dropped 1 examples with transcripts that answer different prompts") == 1);
+  CHECK(lines_with(strict.err, "dropped 2 examples with transcripts that answer different prompts") == 1);
   CHECK(lines_with(strict.err, "dropped 1 examples with an empty response") == 1);
   const Evaluation all = evaluate(runs, model, {"--format", "hh", "--hh-split", "dpo-compat"});
-  CHECK(examples_of(all.lines) == std::vector<int>{0, 1, 3});
-  CHECK(lines_with(all.err, "dropped") == 1);
-  CHECK(strict.results.at("rows").at("dropped").at("other_prompt") == 1);
+  // Cut where the chosen transcript answers, as DPO's code does, the second has nothing left to reject.
+  CHECK(examples_of(all.lines) == std::vector<int>{0, 3, 4});
+  CHECK(lines_with(all.err, "dropped 2 examples with an empty response") == 1);
+  CHECK(strict.results.at("rows").at("dropped").at("other_prompt") == 2);
   CHECK(strict.results.at("rows").at("dropped").at("empty_response") == 1);
   CHECK(strict.results.at("rows").at("examples") == 2);
 }
@@ -363,7 +365,7 @@ TEST_CASE("the program reads the published samples", "[shared]") {
         runs, model,
         Words{"--data", (folder / file).string(), "--examples", "3", "--max-prompt-tokens", "2500"} + more);
     CHECK(evaluation.results["examples"] == 3);
-    if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 5 pairs whose") == 1);
-    if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 4 pairs with an empty") == 1);
+    if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 5 examples with transcripts that answer different prompts") == 1);
+    if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 4 examples with an empty response") == 1);
   }
 }

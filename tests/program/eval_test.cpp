@@ -173,7 +173,7 @@ TEST_CASE("eso eval's nll is that of eso score for the references with their end
       tokens += static_cast<double>(line["logp"].size());
     }
   }
-  CHECK(tokens == 4 + 4 + 4 + 1 + 4);
+  CHECK(tokens == 4 + 4 + 4 + 2 + 4);
   CHECK(files.results()["nll"].get<double>() == Approx(sum / tokens));
 }
 
@@ -264,7 +264,9 @@ TEST_CASE("eso eval refuses bad calls and data, and leaves the files there alone
   refuse(good, {files.examples, "no example"});
   write_file(files.examples,
              "{\"prompt\":\"a\",\"response\":\"b\"}\n\n{\"prompt\":\"\",\"response\":\"b\"}\n");
-  refuse(good, {files.examples + ":3", "prompt is empty"});
+  refuse(with({"--bad-rows", "refuse"}), {files.examples + ":3", "empty prompt"});
+  write_file(files.examples, "{\"prompt\":\"\",\"response\":\"b\"}\n");
+  refuse(good, {files.examples, "no example is left", "empty prompt"});
   write_file(files.folder / "data.jsonl.gz", "no gzip");
   refuse({"--model", model, "--data", (files.folder / "data.jsonl.gz").string(), "--format", "debsum",
           "--output", o},

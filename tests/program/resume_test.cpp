@@ -253,7 +253,8 @@ TEST_CASE(
   refuse({"--resume", r}, {r + "/config.toml", "epoch"});
   write_file(run / "config.toml", config.substr(0, config.rfind('"')));  // a string that does not end
   refuse({"--resume", r}, {r + "/config.toml"});
-  for (std::size_t end = config.find('\n'); end + 1 < config.size(); end = config.find('\n', end + 1)) {
+  const std::size_t last_setting = config.rfind(" = ");
+  for (std::size_t end = config.find('\n'); end < last_setting; end = config.find('\n', end + 1)) {
     write_file(run / "config.toml", config.substr(0, end + 1));
     refuse({"--resume", r}, {r + "/config.toml: has no "});
   }

@@ -71,7 +71,7 @@ TEST_CASE("eso tokenize refuses bad lines with their place") {
                         {"{\"ids\":[1]}", {"<stdin>:2:", "\"text\"", "missing"}},
                         {"{\"text\":3}", {"<stdin>:2:", "\"text\"", "a number", "a string"}},
                         {"{\"text\":\"\xFF\"}", {"<stdin>:2:", "UTF-8"}},
-                        {"{\"text\":\"\\ud800\"}", {"<stdin>:2:", "JSON"}}};
+                        {"{\"text\":\"\\ud800\"}", {"<stdin>:2:", "\"text\"", "surrogate"}}};
   for (const Case& c : cases) {
     const Finished f = program(call(golden_model("plain")),
                                "{\"text\":\"!\"}\n" + std::string(c.line) + "\n{\"text\":\"!\"}\n");

@@ -54,7 +54,8 @@ inline ModelSettings read_settings(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error))
     throw input_error(folder.string(), "no such model folder");
-  ModelSettings settings{{}, read_json_file(path)};
+  ModelSettings settings;
+  settings.config = read_json_file(path);
   const JsonNode config(settings.config, path);
   const ConfigValues values(config);
   const std::string& type = config.at("model_type").string();

@@ -259,12 +259,12 @@ inline void check_coverage(const std::vector<SafetensorsHeaderReader::Entry>& en
 /// The longest header that is read, in bytes.
 inline constexpr std::uint64_t largest_safetensors_header = 100'000'000;
 
-/// Where the header ends whose first bytes these are, which `safetensors_header` needs; 8 where it would
-/// refuse the length.
+/// How much of a file that begins with these bytes `safetensors_header` needs: up to the end of the header, or
+/// what tells mistaken content where the length would be refused.
 inline std::size_t safetensors_header_end(std::span<const std::byte> start) {
   std::uint64_t length = 0;
   if (start.size() >= 8) std::memcpy(&length, start.data(), 8);
-  return length > largest_safetensors_header ? 8 : 8 + static_cast<std::size_t>(length);
+  return 8 + static_cast<std::size_t>(length > largest_safetensors_header ? 504 : length);
 }
 
 /// The JSON text of the header, after the checks of its length.
