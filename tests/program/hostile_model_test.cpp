@@ -302,7 +302,7 @@ std::vector<HostileCase> config_cases() {
       config_text(
           "a NUL", [](const std::string& text) { return text + '\0' + "{"; }, file + ": a NUL at byte "),
       config_text("a line end in a word", replace("gelu_new", "a\\nb\\u001b"),
-                  unusable("activation_function", "\"a b ")),
+                  unusable("activation_function", "\"a b\\u001B\"")),
       config_text("nested a million deep",
                   value("{\"x\":" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}"),
                   file + ": JSON is nested too deep at byte 69"),

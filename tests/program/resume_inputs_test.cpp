@@ -55,6 +55,7 @@ std::string another_value(const std::string& flag, const std::string& value) {
       {"device", "\"cuda\""},
       {"lora-targets", "[\"c_attn\"]"},
       {"xsum-template", "\"tldr\""},
+      {"bad-rows", "\"refuse\""},
       {"hh-split", "\"dpo-compat\""},
       {"test-split", "\"first-n:1\""},
       {"format", "\"debsum\""},

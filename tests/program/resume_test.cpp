@@ -251,7 +251,7 @@ TEST_CASE(
   const std::string config = read_file(run / "config.toml");
   write_file(run / "config.toml", config + "epoch = 3\n");
   refuse({"--resume", r}, {r + "/config.toml", "epoch"});
-  write_file(run / "config.toml", config.substr(0, config.rfind('"')));  // a string that does not end
+  write_file(run / "config.toml", config.substr(0, config.rfind("\"\n")));  // a string that does not end
   refuse({"--resume", r}, {r + "/config.toml"});
   const std::size_t last_setting = config.rfind(" = ");
   for (std::size_t end = config.find('\n'); end < last_setting; end = config.find('\n', end + 1)) {
