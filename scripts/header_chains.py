@@ -10,7 +10,7 @@ from pathlib import Path
 include = Path(__file__).resolve().parent.parent / "include"
 headers = sorted(path.relative_to(include).as_posix() for path in include.rglob("*.hpp"))
 direct = {
-    header: re.findall(r'^#include ["<](eso/[^">]+)', (include / header).read_text(), re.MULTILINE) for header in headers
+    header: re.findall(r'^#include ["<](eso/[^">]+\.hpp)', (include / header).read_text(), re.MULTILINE) for header in headers
 }
 
 

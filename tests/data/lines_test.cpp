@@ -269,6 +269,28 @@ TEST_CASE("LineReader refuses broken gzip data and names the path", "[data]") {
   CHECK_THAT(refused(length), Contains("broken gzip data: incorrect length check"));
 }
 
+TEST_CASE("LineReader refuses gzip data that grow more than text does", "[data]") {
+  const Folder folder;
+  const std::string line = "{\"prompt\":\"a\",\"response\":\"b\"}\n";
+  std::string text;
+  while (text.size() < (std::size_t{33} << 20)) text += line;
+  const std::string once = gzip(text);
+  CHECK(once.size() < text.size() / 300);
+  const auto twice = folder.write("twice.gz", once + once);
+  eso::LineReader whole(folder.write("once.gz", once)), reader(twice);
+  std::size_t count = 0;
+  while (whole.next()) ++count;
+  CHECK(count == text.size() / line.size());  // below 64 MiB it may
+  try {
+    while (reader.next()) {}
+    FAIL("it was read to its end");
+  } catch (const eso::Error& error) {
+    CHECK(error.fault() == eso::Fault::input);
+    CHECK_THAT(error.what(), StartsWith(twice.string()) && Contains("gzip data grow suspiciously") &&
+                                 EndsWith("expected at most 100 times as many"));
+  }
+}
+
 TEST_CASE("no flipped bit of gzip data changes the text unseen", "[data]") {
   const Folder folder;
   const Lines lines{"The quick brown fox", "jumps over the lazy dog", "0123456789"};

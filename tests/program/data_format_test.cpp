@@ -365,7 +365,9 @@ TEST_CASE("the program reads the published samples", "[shared]") {
         runs, model,
         Words{"--data", (folder / file).string(), "--examples", "3", "--max-prompt-tokens", "2500"} + more);
     CHECK(evaluation.results["examples"] == 3);
-    if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 5 examples with transcripts that answer different prompts") == 1);
+    if (more[1] == "hh")
+      CHECK(lines_with(evaluation.err, "dropped 5 examples with transcripts that answer different prompts") ==
+            1);
     if (more[1] == "hh") CHECK(lines_with(evaluation.err, "dropped 4 examples with an empty response") == 1);
   }
 }

@@ -51,7 +51,8 @@ const std::string none = "\"eos_token_id\" names no end of sequence, and one is 
 
 }  // namespace
 
-TEST_CASE("a response ends at any id of generation_config.json or else config.json and the first is appended") {
+TEST_CASE(
+    "a response ends at any id of generation_config.json or else config.json and the first is appended") {
   const auto check = [](const std::string& config, const std::string& generation, const std::string& first,
                         const std::set<int>& ends) {
     INFO(config << " " << generation);

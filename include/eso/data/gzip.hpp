@@ -3,7 +3,10 @@
 
 #include <zlib.h>
 
+#include <fmt/format.h>
+
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <span>
 #include <string>
@@ -18,7 +21,8 @@ namespace eso {
 ///
 /// Stricter than zlib's `gzread`: data that are not gzip are refused rather than passed through, and so is
 /// anything but zero padding behind the last member. Holds 64 KiB of input and zlib's window of 32 KiB,
-/// however much the data promise to be.
+/// however much the data promise to be. More than 64 MiB of text that is over 100 times as large as its gzip
+/// data is refused: texts to learn from shrink to a third or a tenth, and a small file shall not take all memory.
 ///
 /// Source: RFC 1952; zlib's `inflate` checks the checksum and the length of each member.
 class Gunzip {
@@ -36,7 +40,7 @@ class Gunzip {
   /// `source` gives the compressed bytes: called with a `std::span<char>` to fill, it returns how many it
   /// wrote, 0 at the end.
   ///
-  /// \throws Error (input) if the data are not gzip, are damaged or end too early.
+  /// \throws Error (input) if the data are not gzip, are damaged, end too early or grow as said above.
   template <class Source>
   std::size_t read(std::span<char> to, Source&& source) {
     stream_.next_out = reinterpret_cast<Bytef*>(to.data());
@@ -72,7 +76,14 @@ class Gunzip {
   }
 
   void inflate_some() {
+    const uInt in_before = stream_.avail_in, out_before = stream_.avail_out;
     const int code = inflate(&stream_, Z_NO_FLUSH);
+    taken_ += in_before - stream_.avail_in;
+    given_ += out_before - stream_.avail_out;
+    if (given_ > bomb_size && given_ / bomb_ratio > taken_) {
+      throw input_error(name_, "gzip data grow suspiciously", fmt::format("{} bytes from {}", given_, taken_),
+                        fmt::format("at most {} times as many", bomb_ratio));
+    }
     if (code == Z_STREAM_END) {
       ++members_;
       between_members_ = true;
@@ -85,8 +96,11 @@ class Gunzip {
     }
   }
 
+  static constexpr std::uint64_t bomb_size = std::uint64_t{64} << 20, bomb_ratio = 100;
+
   std::string name_;
   std::vector<char> input_;
+  std::uint64_t taken_ = 0, given_ = 0;  // bytes of all members
   z_stream stream_{};
   std::size_t members_ = 0;
   bool between_members_ = true;

@@ -89,7 +89,7 @@ struct DpoLoss {
 
     void add(double share, const std::array<double, 2>& sums, const std::array<double, 2>& rewards,
              bool right) {
-      for (const std::size_t side : {0, 1})
+      for (std::size_t side = 0; side < 2; ++side)
         logp[side] += share * sums[side], reward[side] += share * rewards[side];
       accuracy += right ? share : 0;
     }
