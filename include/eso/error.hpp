@@ -69,6 +69,16 @@ class Error : public std::runtime_error {
           fmt::format("{}: {}", what, std::generic_category().message(error_number))};
 }
 
+/// An `Error` about a file that cannot be opened: about the machine where that lacks memory or descriptors or cannot
+/// read, else about the input.
+[[nodiscard]] inline Error open_error(std::string where, int error_number = errno) {
+  const std::error_code code(error_number, std::generic_category());
+  const bool machine = code == std::errc::too_many_files_open || code == std::errc::io_error ||
+                       code == std::errc::too_many_files_open_in_system ||
+                       code == std::errc::not_enough_memory;
+  return {machine ? Fault::system : Fault::input, std::move(where), "cannot be opened: " + code.message()};
+}
+
 /// Throws an input `Error` unless `holds`. The message is only built when it does not.
 inline void require(bool holds, std::string_view where, std::string_view what) {
   if (!holds) throw input_error(std::string(where), std::string(what));

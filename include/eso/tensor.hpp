@@ -22,6 +22,21 @@ namespace eso {
 template <class Scalar>
 using RowMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+/// Gives a matrix this shape; its values mean nothing where the number of them changes. Where memory gives out it
+/// is left empty: Eigen 3.4's own `resize` leaves it with memory that is freed, to be freed once more.
+template <class Matrix>
+void refit(Matrix& matrix, Index rows, Index columns) {
+  if (rows * columns != matrix.size()) matrix.resize(0, 0);
+  matrix.resize(rows, columns);
+}
+
+/// Copies a matrix or an expression of one into `to`, which gets its shape as `refit` gives it.
+template <class Matrix, class Source>
+void copy_into(Matrix& to, const Source& from) {
+  refit(to, from.rows(), from.cols());
+  to = from;
+}
+
 /// A matrix somewhere in memory.
 template <class Scalar>
 using RowMap = Eigen::Map<RowMatrix<Scalar>>;

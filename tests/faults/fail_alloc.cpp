@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A library to preload: the ESO_FAIL_ALLOC-th allocation from the start of the program returns null, and with
-// ESO_FAIL_ALLOC_ON=1 all that follow it too. ESO_FAIL_ALLOC_FILE is made when that allocation is reached.
+// ESO_FAIL_ALLOC_ON=1 all that follow it too. ESO_FAIL_ALLOC_FILE is made when that allocation is reached. A program that
+// it is linked into calls `eso_fail_allocation` instead.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -32,8 +33,8 @@ __attribute__((constructor)) void start() {
 }
 
 bool fails() {
-  if (first == 0) return false;
   const long n = ++count;
+  if (first == 0) return false;
   if (n == first && reached != nullptr) ::close(::open(reached, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
   if (n != first && !(goes_on && n > first)) return false;
   errno = ENOMEM;
@@ -41,6 +42,13 @@ bool fails() {
 }
 
 }  // namespace
+
+/// The `number`-th allocation from now on fails; none for 0. Returns how many there were since the last call.
+extern "C" long eso_fail_allocation(long number);
+extern "C" long eso_fail_allocation(long number) {
+  first = number;
+  return count.exchange(0);
+}
 
 extern "C" {
 void* malloc(std::size_t size) { return fails() ? nullptr : __libc_malloc(size); }

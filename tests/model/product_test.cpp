@@ -179,9 +179,9 @@ TEST_CASE("a product of doubles takes the layouts and strides of views") {
       auto sum = expected.block(1, 2, m, n);
       if (!add) sum.setZero();
       for (Index p = 0; p < k; ++p) sum += -0.5 * a.block(0, p, m, 1) * b.block(p, 0, 1, n);
-      const auto check = [&](const auto& left, const auto& right) {
+      const auto check = [&, rows = m, columns = n](const auto& left, const auto& right) {
         Rows c = before;
-        eso::product(left, right, c.block(1, 2, m, n), add, -0.5);
+        eso::product(left, right, c.block(1, 2, rows, columns), add, -0.5);
         CHECK((c - expected).cwiseAbs().maxCoeff() < 1e-12);
       };
       check(a.block(0, 0, m, k), b.block(0, 0, k, n));

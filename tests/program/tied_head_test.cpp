@@ -77,18 +77,19 @@ struct Names {
 
 TEST_CASE("a tied model that is stored under the head's name alone is that model") {
   const Json golden = golden_answers();
-  for (const auto& [name, embedding, head] :
-       {Names{"plain", "transformer.wte.weight", "lm_head.weight"},
-        Names{"opt/before", "model.decoder.embed_tokens.weight", "lm_head.weight"},
-        Names{"opt/after", "decoder.embed_tokens.weight", "lm_head.weight"}}) {
+  for (const Names& names : {Names{"plain", "transformer.wte.weight", "lm_head.weight"},
+                             Names{"opt/before", "model.decoder.embed_tokens.weight", "lm_head.weight"},
+                             Names{"opt/after", "decoder.embed_tokens.weight", "lm_head.weight"}}) {
+    const std::string &name = names.model, &head = names.head;
     INFO(name);
     const TemporaryFolder folder;
     const fs::path model = copy_model(name, folder);
-    edit_weights(model, [&](Tensors& t) { named(t, embedding).name = head; });
+    edit_weights(model, [&](Tensors& t) { named(t, names.embedding).name = names.head; });
     const std::string input = ids_of(golden[name]["score"]);
     CHECK(distance(score(model.string(), input), golden[name]["score"]) < 1e-5);
     CHECK(score(model.string(), input) == score(golden_model(name), input));
-    edit_weights(model, [&](Tensors& t) { std::swap(named(t, head).shape[0], named(t, head).shape[1]); });
+    edit_weights(
+        model, [&](Tensors& t) { std::swap(named(t, names.head).shape[0], named(t, names.head).shape[1]); });
     CHECK(not_refused(program({"score", "--model", model.string()}), {head, "has the wrong shape"}) == "");
   }
 }

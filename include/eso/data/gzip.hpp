@@ -21,7 +21,7 @@ namespace eso {
 ///
 /// Stricter than zlib's `gzread`: data that are not gzip are refused rather than passed through, and so is
 /// anything but zero padding behind the last member. Holds 64 KiB of input and zlib's window of 32 KiB,
-/// however much the data promise to be. More than 64 MiB of text that is over 100 times as large as its gzip
+/// however much the data promise to be. More than 128 MiB of text that is over 100 times as large as its gzip
 /// data is refused: texts to learn from shrink to a third or a tenth, and a small file shall not take all memory.
 ///
 /// Source: RFC 1952; zlib's `inflate` checks the checksum and the length of each member.
@@ -96,7 +96,7 @@ class Gunzip {
     }
   }
 
-  static constexpr std::uint64_t bomb_size = std::uint64_t{64} << 20, bomb_ratio = 100;
+  static constexpr std::uint64_t bomb_size = std::uint64_t{128} << 20, bomb_ratio = 100;
 
   std::string name_;
   std::vector<char> input_;

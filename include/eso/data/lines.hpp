@@ -97,10 +97,7 @@ class LineReader {
       if (file->is_open()) return file;
       code.assign(errno, std::generic_category());
     }
-    const bool machine = code == std::errc::too_many_files_open || code == std::errc::io_error ||
-                         code == std::errc::too_many_files_open_in_system ||
-                         code == std::errc::not_enough_memory;
-    throw Error(machine ? Fault::system : Fault::input, path.string(), "cannot be opened: " + code.message());
+    throw open_error(path.string(), code.value());
   }
 
   bool fill() {

@@ -46,8 +46,8 @@ class Attention {
   void forward(const Packing& packing, bool last_rows, const RowMatrix<Scalar>& qkv, RowMatrix<Scalar>& out,
                RowMatrix<Scalar>& log_sum, Threads& threads, const DropoutMasks* masks = nullptr) const {
     const bool drops = masks && masks->on(DropoutPlace::attention);
-    out.resize(qkv.rows(), heads_ * width_);
-    log_sum.resize(qkv.rows(), heads_);
+    refit(out, qkv.rows(), heads_ * width_);
+    refit(log_sum, qkv.rows(), heads_);
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> scores;
       RowArray<Scalar> mask;
@@ -86,7 +86,8 @@ class Attention {
                 const RowMatrix<Scalar>& d_out, RowMatrix<Scalar>& d_qkv, Threads& threads,
                 const DropoutMasks* masks = nullptr) const {
     if (masks && !masks->on(DropoutPlace::attention)) masks = nullptr;
-    d_qkv.setZero(qkv.rows(), qkv.cols());
+    refit(d_qkv, qkv.rows(), qkv.cols());
+    d_qkv.setZero();
     for_tasks(packing, threads, [&](const Packing::Group& group, Index h) {
       RowMatrix<Scalar> p, d_p;
       for_blocks(group, last_rows, [&](const Block& b) {
@@ -181,7 +182,7 @@ class Attention {
 
   void compute_scores(const RowMatrix<Scalar>& qkv, Index h, const Block& b,
                       RowMatrix<Scalar>& scores) const {
-    scores.resize(b.rows(), width_of(b));
+    refit(scores, b.rows(), width_of(b));
     if (b.shared > 0) {
       product(queries(qkv, h, b.begin, b.rows()), keys(qkv, h, b.prefix, b.shared).transpose(),
               scores.leftCols(b.shared), false, scale_);
@@ -206,7 +207,7 @@ class Attention {
     };
     RowArray<Scalar> mask;
     compute_scores(qkv, h, b, p);
-    d_p.resize(rows, p.cols());
+    refit(d_p, rows, p.cols());
     if (b.shared > 0) {
       product(d_o, values(qkv, h, b.prefix, b.shared).transpose(), d_p.leftCols(b.shared));
     }

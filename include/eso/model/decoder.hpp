@@ -159,7 +159,8 @@ class Decoder {
     }
     if (architecture_.layers == 0) x_ = RowMatrix<Scalar>(x_(packing_.head_rows, Eigen::all));
     to_head(x_, head_normed_, head_out_);
-    logp_ = LogProbs::Zero(batch.response_count(), batch.longest());
+    refit(logp_, batch.response_count(), batch.longest());
+    logp_.setZero();
     weights_.head.forward(head_out_, packing_.targets, logp_, head_kept_, keeps_for_backward, *threads_);
     has_forward_ = keeps_for_backward;
     return logp_;
@@ -181,11 +182,13 @@ class Decoder {
     for (const StoredArray<Scalar>& array : stored_) total += array.spec.size();
     gradient_memory_.setZero(total);
     Scalar* next = gradient_memory_.data();
+    std::vector<Scalar*> gradients;
     for (const StoredArray<Scalar>& array : stored_) {
-      gradients_.push_back(next);
+      gradients.push_back(next);
       next += array.spec.size();
     }
-    weights_.bind(architecture_, stored_, gradients_);
+    weights_.bind(architecture_, stored_, gradients);
+    gradients_ = std::move(gradients);
   }
 
   /// Rows of embeddings: token, projected where the widths differ, plus position.
@@ -193,7 +196,7 @@ class Decoder {
              RowMatrix<Scalar>& embedded) const {
     const Architecture& a = architecture_;
     RowMatrix<Scalar>& rows = a.projects() ? embedded : x;
-    rows.resize(static_cast<Index>(tokens.size()), a.embedding_width);
+    refit(rows, static_cast<Index>(tokens.size()), a.embedding_width);
     for (Index row = 0; row < rows.rows(); ++row) {
       rows.row(row) = ConstRowMap<Scalar>(
           weights_.token_embedding.value + tokens[static_cast<std::size_t>(row)] * a.embedding_width, 1,
@@ -238,9 +241,9 @@ class Decoder {
     const Branch attention{masks, DropoutPlace::attention_out, index, rows};
     const Layer& layer = weights.layers[static_cast<std::size_t>(index)];
     if (after()) {
-      s.normed1 = x;
+      copy_into(s.normed1, x);
     } else {
-      s.norm1_in = x;
+      copy_into(s.norm1_in, x);
       layer.norm1.forward(x, s.normed1, *threads_);
     }
     layer.qkv.forward(s.normed1, s.qkv, false, *threads_);
@@ -249,8 +252,8 @@ class Decoder {
     attend(layer.attention);
     if (rows) {
       x = RowMatrix<Scalar>(x(*rows, Eigen::all));
-      s.attended_rows = s.attended(*rows, Eigen::all);
-      if (architecture_.parallel_residual) s.norm2_in = s.norm1_in(*rows, Eigen::all);
+      copy_into(s.attended_rows, s.attended(*rows, Eigen::all));
+      if (architecture_.parallel_residual) copy_into(s.norm2_in, s.norm1_in(*rows, Eigen::all));
     }
     add_branch(attention, layer.attention_out, rows ? s.attended_rows : s.attended, x);
     feed_forward(layer, {masks, DropoutPlace::feed_forward, index, rows}, x, s);
@@ -275,7 +278,7 @@ class Decoder {
   /// The gradient of what a branch of `layer` added, from d_x_, that of the sum.
   const RowMatrix<Scalar>& d_branch(DropoutPlace place, Index layer) {
     if (!masks_.on(place)) return d_x_;
-    d_branch_ = d_x_;
+    copy_into(d_branch_, d_x_);
     masks_.apply(place, layer, last(layer) ? &packing_.head_rows : nullptr, d_branch_, *threads_);
     return d_branch_;
   }
@@ -283,18 +286,18 @@ class Decoder {
   /// The second half of a layer, from x = input + attention.
   void feed_forward(const Layer& layer, const Branch& branch, RowMatrix<Scalar>& x, Saved& s) const {
     if (after()) {
-      s.norm1_in = x;
+      copy_into(s.norm1_in, x);
       layer.norm1.forward(s.norm1_in, x, *threads_);
-      s.normed2 = x;
+      copy_into(s.normed2, x);
     } else {
-      if (!architecture_.parallel_residual) s.norm2_in = x;
+      if (!architecture_.parallel_residual) copy_into(s.norm2_in, x);
       layer.norm2.forward(norm2_in(s, branch.rows != nullptr), s.normed2, *threads_);
     }
     layer.inner.forward(s.normed2, s.inner, false, *threads_);
     activate(architecture_.activation, s.inner, s.active, *threads_);
     add_branch(branch, layer.outer, s.active, x);
     if (after()) {
-      s.norm2_in = x;
+      copy_into(s.norm2_in, x);
       layer.norm2.forward(s.norm2_in, x, *threads_);
     }
   }
@@ -317,7 +320,8 @@ class Decoder {
       layer.norm1.backward(s.norm1_in, d_x_, d_sum, *threads_);
       d_x_.swap(d_sum);
     } else if (architecture_.parallel_residual) {
-      d_parallel.setZero(d_x_.rows(), d_x_.cols());
+      refit(d_parallel, d_x_.rows(), d_x_.cols());
+      d_parallel.setZero();
       layer.norm2.backward(norm2_in(s, last(index)), d_normed, d_parallel, *threads_);
     } else {
       layer.norm2.backward(s.norm2_in, d_normed, d_x_, *threads_);
@@ -352,12 +356,12 @@ class Decoder {
     if (architecture_.final_norm) {
       weights_.final_norm.forward(x, normed, *threads_);
     } else {
-      normed = x;
+      copy_into(normed, x);
     }
     if (architecture_.projects()) {
       weights_.project_out.forward(normed, out, false, *threads_);
     } else {
-      out = normed;
+      copy_into(out, normed);
     }
   }
 

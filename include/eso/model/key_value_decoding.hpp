@@ -55,7 +55,7 @@ class KeyValueDecoding {
       reserve(rows_[i]);
     }
     if (rows_.empty()) {
-      logits_.resize(0, model_->vocabulary_size());
+      refit(logits_, 0, model_->vocabulary_size());
       return;
     }
     if (++steps_ == patience && packs_) packed_ = model_->packed_->copy(model_->weights_, *model_->threads_);
@@ -94,7 +94,7 @@ class KeyValueDecoding {
       prefix->prompts.push_back(group.prompt);
     }
     if (prompts.empty()) {
-      logits_.resize(0, model_->vocabulary_size());
+      refit(logits_, 0, model_->vocabulary_size());
       return;
     }
     RowMatrix<Scalar> x, embedded;
@@ -122,7 +122,7 @@ class KeyValueDecoding {
   /// Copies a head's columns of `saved_.qkv` for all heads: (rows, H).
   template <class Column>
   void take_columns(const Attention<Scalar>& a, const Column& column, RowMatrix<Scalar>& to) const {
-    to.resize(saved_.qkv.rows(), a.heads() * a.width());
+    refit(to, saved_.qkv.rows(), a.heads() * a.width());
     for (Index h = 0; h < a.heads(); ++h) {
       to.middleCols(h * a.width(), a.width()) = saved_.qkv.middleCols(column(h), a.width());
     }
@@ -174,7 +174,7 @@ class KeyValueDecoding {
 
   /// Appends the keys and values of the rows and attends: `saved_.attended` from `saved_.qkv`.
   void attend(Index layer, const Attention<Scalar>& a) {
-    saved_.attended.resize(saved_.qkv.rows(), width());
+    refit(saved_.attended, saved_.qkv.rows(), width());
     std::vector<Index> runs;  // where a run of rows of one prompt begins
     for (Index i = 0; i < static_cast<Index>(rows_.size()); ++i) {
       if (i == 0 ||

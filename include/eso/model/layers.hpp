@@ -52,7 +52,7 @@ struct Linear {
 
   /// (rows, in) to (rows, out). With `add`, y += instead of y =.
   void forward(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, bool add, Threads& threads) const {
-    if (!add) y.resize(x.rows(), out);
+    if (!add) refit(y, x.rows(), out);
     const auto part = [&](Index row, Index rows, Index column, Index columns) {
       auto block = y.block(row, column, rows, columns);
       times_columns(x.middleRows(row, rows), column, columns, block, add);
@@ -85,7 +85,7 @@ struct Linear {
   /// Adds the gradients of the weights and, where `d_x` is given, writes that of x (or adds it, with `add`).
   void backward(const RowMatrix<Scalar>& x, const RowMatrix<Scalar>& d_y, RowMatrix<Scalar>* d_x, bool add,
                 Threads& threads) const {
-    if (d_x && !add) d_x->resize(x.rows(), in);
+    if (d_x && !add) refit(*d_x, x.rows(), in);
     if (x.rows() == 0) return;
     if (d_x) {
       const auto part = [&](Index row, Index rows, Index column, Index columns) {
@@ -129,7 +129,7 @@ struct LayerNorm {
   Scalar epsilon = Scalar(1e-5);
 
   void forward(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, Threads& threads) const {
-    y.resize(x.rows(), x.cols());
+    refit(y, x.rows(), x.cols());
     const Eigen::Map<const RowArray<Scalar>> w(weight.value, x.cols()), b(bias.value, x.cols());
     threads.for_ranges(x.rows(), 4, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
@@ -180,7 +180,7 @@ struct LayerNorm {
 /// y = activation(x), elementwise.
 template <class Scalar>
 void activate(Activation kind, const RowMatrix<Scalar>& x, RowMatrix<Scalar>& y, Threads& threads) {
-  y.resize(x.rows(), x.cols());
+  refit(y, x.rows(), x.cols());
   threads.for_ranges(x.rows(), 4, [&](Index begin, Index end) {
     for (Index row = begin; row < end; ++row) {
       const auto in = x.row(row).array();

@@ -66,9 +66,9 @@ class VocabularyHead {
       for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
         RowMatrix<Scalar>& tile_logits = keep ? kept.logits[static_cast<std::size_t>(v / tile)] : scratch;
         if (!keep) {
-          scratch.resize(count, columns);
+          refit(scratch, count, columns);
         } else if (row == 0) {
-          tile_logits.resize(rows, columns);
+          refit(tile_logits, rows, columns);
         }
         auto logits = tile_logits.middleRows(keep ? row : 0, count);
         compute_logits(x, v, columns, row, count, logits);
@@ -118,10 +118,11 @@ class VocabularyHead {
     std::vector<RowMatrix<Scalar>> d_parts(static_cast<std::size_t>(parts));
     threads.for_each(parts, [&](Index part) {
       RowMatrix<Scalar>& d = d_parts[static_cast<std::size_t>(part)];
-      d.setZero(rows, width);
+      refit(d, rows, width);
+      d.setZero();
       RowMatrix<Scalar> logits;
       for_tiles(part, parts, rows, [&](Index v, Index columns, Index row, Index count) {
-        logits.resize(count, columns);
+        refit(logits, count, columns);
         if (kept.logits.empty()) compute_logits(x, v, columns, row, count, logits);
         for (Index i = 0; i < count; ++i) {
           const auto r = static_cast<std::size_t>(row + i);
@@ -141,13 +142,13 @@ class VocabularyHead {
                 RowMap<Scalar>(weight.gradient + v * width, columns, width), true, factor());
       });
     });
-    d_x = d_parts[0];
+    d_x.swap(d_parts[0]);
     for (std::size_t part = 1; part < d_parts.size(); ++part) d_x += d_parts[part];
   }
 
   /// (rows, V) logits, for generation.
   void logits(const RowMatrix<Scalar>& x, RowMatrix<Scalar>& out, Threads& threads) const {
-    out.resize(x.rows(), vocabulary);
+    refit(out, x.rows(), vocabulary);
     threads.for_ranges(vocabulary, 64, [&](Index begin, Index end) {
       auto columns = out.middleCols(begin, end - begin);
       if constexpr (std::is_same_v<Scalar, float>) {

@@ -51,15 +51,13 @@ inline void check_regular_file(const std::filesystem::path& path) {
 /// The bytes of a file.
 ///
 /// \throws Error (input) if there is no such file, it is no regular file, may not be opened or has more than
-///         `limit` bytes, (system) if reading fails.
+///         `limit` bytes, (system) if the machine cannot open it or reading fails.
 inline std::string read_file(const std::filesystem::path& path,
                              std::size_t limit = std::numeric_limits<std::size_t>::max()) {
   check_regular_file(path);
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw input_error(path.string(), "cannot be opened: " + std::generic_category().message(errno));
-  }
+  if (!file) throw open_error(path.string());
   std::string bytes;
   char chunk[8192];  // stacks of 64 KiB exist
   while (file.read(chunk, sizeof chunk) || file.gcount() > 0) {

@@ -176,7 +176,14 @@ class Meeting {
   }
 
   void meet() {
-    store_ = open_store(true);
+    try {
+      store_ = open_store(true);
+    } catch (const std::exception& error) {
+      // c10d gives up a little before the deadline or a little after it.
+      const bool late = std::string_view(error.what()).find("timed out") != std::string_view::npos;
+      if (place_.rank != 0 && late) throw std::runtime_error(missing());
+      throw;
+    }
     beats_ = open_store(false);
     tell();
     for (int r = 0; r < place_.size; ++r) await(r);
