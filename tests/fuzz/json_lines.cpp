@@ -92,8 +92,8 @@ enum class Verdict { blank, object, refused };
 
 Verdict verdict_on(std::string_view line, nlohmann::json& object) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return Verdict::blank;
-  // The parser takes a NUL for the end.
-  if (line.find('\0') != std::string_view::npos) return Verdict::refused;
+  // The parser takes a NUL for the end, and passes over a byte order mark, which only a file may begin with.
+  if (line.find('\0') != std::string_view::npos || line.starts_with("\xEF\xBB\xBF")) return Verdict::refused;
   object = nlohmann::json::parse(tamed(line), nullptr, false);
   return object.is_object() ? Verdict::object : Verdict::refused;
 }
