@@ -129,6 +129,9 @@ TEST_CASE("faults of merges.txt name the line", "[tokenizer][hostile]") {
   CHECK(error("#version: 0.2\nb c\nab\n") ==
         "/merges.txt:3: is no merge, found \"ab\", expected two tokens with a space between");
   CHECK(error("a b c\n").starts_with("/merges.txt:1: is no merge"));
+  CHECK(error("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+            .starts_with("/merges.txt: is a Git LFS pointer"));
+  CHECK(error("<!DOCTYPE html>\n").starts_with("/merges.txt: is a web page"));
   CHECK(error("b  c\n").starts_with("/merges.txt:1: is no merge"));
   CHECK(error("b c\n\na b\n").starts_with("/merges.txt:2: is blank"));
   CHECK(error("b c\nb x\n") ==

@@ -7,12 +7,14 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "eso/data/lines.hpp"
 #include "eso/error.hpp"
+#include "eso/text/file_kind.hpp"
 #include "eso/text/json_file.hpp"
 #include "eso/text/tokenizer_declarations.hpp"
 #include "eso/text/tokenizer_source.hpp"
@@ -55,6 +57,10 @@ class VocabularyAndMerges {
     std::string blank;  // the place of a blank line, which may only stand at the end
     while (const auto line = lines.next()) {
       if (line->starts_with("#version")) continue;
+      if (lines.number() == 1) {
+        const std::string_view mistaken = mistaken_content(*line);
+        if (!mistaken.empty()) throw input_error(path.string(), std::string(mistaken), {}, "merges");
+      }
       if (line->empty()) {
         if (blank.empty()) blank = lines.where();
         continue;
