@@ -7,11 +7,12 @@
 #include <optional>
 
 #include "backend.hpp"
-#include "eso/model/tensor_values.hpp"
+#include "divergence.hpp"
 #include "eso/reward/rouge_reward.hpp"
 #include "eso/sample/data_parallel_sampler.hpp"
 #include "eso/sample/temperatures.hpp"
 #include "eso/train/records.hpp"
+#include "eso/train/trainer.hpp"
 #include "methods.hpp"
 #include "model_folder.hpp"
 #include "program.hpp"
@@ -20,32 +21,10 @@
 #include "run_directory.hpp"
 #include "run_inputs.hpp"
 #include "run_record.hpp"
+#include "step_lines.hpp"
 
 namespace eso_program {
 namespace {
-
-/// The samples of the step's first example as lines.
-std::string sample_table(const eso::Step& step, const eso::ByteLevelBpe& tokenizer) {
-  const auto shown = [](std::string text, std::size_t width) {
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
-    if (text.size() <= width) return text;
-    std::size_t end = width;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-    return text.substr(0, end) + "...";
-  };
-  const eso::Example& example = *step.examples.front();
-  std::string text =
-      fmt::format("  step {}, example {}: {}\n    reference      {}", step.number, example.number,
-                  shown(example.prompt_text, 70), shown(example.reference, 70));
-  for (const eso::Response& response : step.batch.responses) {
-    if (response.prompt != 0 || (response.kind != eso::Kind::sample && response.kind != eso::Kind::greedy))
-      continue;
-    text += fmt::format("\n    T {:<4} {:.3f}  {}", response.temperature, response.reward,
-                        shown(tokenizer.decode(response.tokens, true), 70));
-  }
-  return text;
-}
 
 /// Everything of a run that does not depend on its loss.
 struct RunState {
@@ -71,34 +50,6 @@ void write_records(const RunState& run, const eso::Step& step) {
   if (!due(run.flags.log_completions)) return;
   for (const auto& record : eso::completion_records(step, run.tokenizer, style))
     run.directory.add_completion(record);
-}
-
-/// Notes the mean negative log-probability of the tokens that the step taught: of targets, and of the better
-/// responses of pairs.
-void note_nll(const eso::Step& step, TrainResult& result) {
-  double sum = 0, tokens = 0;
-  for (const eso::Response& response : step.batch.responses) {
-    if (response.kind != eso::Kind::target && response.kind != eso::Kind::chosen) continue;
-    for (const double logp : response.logp) sum -= logp;
-    tokens += static_cast<double>(response.logp.size());
-  }
-  if (tokens == 0 || !std::isfinite(sum)) return;
-  result.last_nll = sum / tokens;
-  if (std::isnan(result.first_nll)) result.first_nll = result.last_nll;
-}
-
-/// A model that gives its targets far less than a uniform one does, and than it did at the start, is no
-/// result.
-void check_nll(const RunState& run) {
-  const auto& [first, last] = std::pair(run.result.first_nll, run.result.last_nll);
-  const double uniform = std::log(static_cast<double>(run.model.vocabulary_size()));
-  const double most = 2 * std::max(first, uniform) + 10;
-  if (std::isnan(first) || last <= most) return;
-  throw eso::Error(
-      eso::Fault::system, run.directory.path().string(),
-      fmt::format("training diverged: the targets of the last step cost {:.1f} nats per token, those of the "
-                  "first {:.1f}, and {:.1f} under a uniform model",
-                  last, first, uniform));
 }
 
 /// A warmup that the run does not outlast is legal, and seldom what was meant.
@@ -131,26 +82,33 @@ void check_signals_of_all(const AnyRanks& ranks) {
   }
 }
 
+/// Saves the state after a step; all ranks may have to give theirs of the optimizer.
+template <class Trainer>
+void save_checkpoint(const RunState& run, Trainer& trainer, const std::string& data,
+                     const nlohmann::json& settings) {
+  nlohmann::json counters{{"tokens", trainer.tokens_seen},
+                          {"settings", settings},
+                          {"files", run.files},
+                          {"data", data},
+                          {"processes", run.ranks.size()},
+                          {"left_out", run.result.left_out},
+                          {"left_out_last", run.result.left_out_last}};
+  if (!std::isnan(run.result.first_nll))
+    counters.update({{"first_nll", run.result.first_nll}, {"last_nll", run.result.last_nll}});
+  const std::vector<eso::TensorView> optimizer =
+      trainer.optimizer.state();  // all ranks may have to give theirs
+  if (!run.directory.writes()) return;
+  run.directory.save(
+      trainer.steps_done, counters, run.model.state(), optimizer,
+      static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints, std::numeric_limits<int>::max())));
+}
+
 /// Steps the trainer to its end, with records, checkpoints and progress.
 template <class Trainer>
 void run_steps(const RunState& run, Trainer& trainer) {
   const std::int64_t steps = trainer.steps(run.examples.size());
   const auto save = [&, data = data_record(run.examples), settings = settings_record(run.flags)] {
-    nlohmann::json counters{{"tokens", trainer.tokens_seen},
-                            {"settings", settings},
-                            {"files", run.files},
-                            {"data", data},
-                            {"processes", run.ranks.size()},
-                            {"left_out", run.result.left_out},
-                            {"left_out_last", run.result.left_out_last}};
-    if (!std::isnan(run.result.first_nll))
-      counters.update({{"first_nll", run.result.first_nll}, {"last_nll", run.result.last_nll}});
-    const std::vector<eso::TensorView> optimizer =
-        trainer.optimizer.state();  // all ranks may have to give theirs
-    if (!run.directory.writes()) return;
-    run.directory.save(trainer.steps_done, counters, run.model.state(), optimizer,
-                       static_cast<int>(std::min<std::int64_t>(run.flags.keep_checkpoints,
-                                                               std::numeric_limits<int>::max())));
+    save_checkpoint(run, trainer, data, settings);
   };
   say_if_still_warming_up(run, steps);
   if (run.method.samples) say_if_never_on(run, trainer);
@@ -170,15 +128,13 @@ void run_steps(const RunState& run, Trainer& trainer) {
       write_records(run, step);
       recorded = step.number;
       note_nll(step, run.result);
-      std::string news = fmt::format("loss {:.3f}", step.loss);
-      if (std::isfinite(step.reward)) news += fmt::format("  reward {:.3f}", step.reward);
       run.result.left_out_last = step.updated ? 0 : run.result.left_out_last + 1;
-      if (!step.updated) news += fmt::format("  not finite, left out ({} so far)", ++run.result.left_out);
+      run.result.left_out += step.updated ? 0 : 1;
       if (run.flags.print_every > 0 && step.number % run.flags.print_every == 0 &&
           std::isfinite(step.reward)) {
         progress.line(sample_table(step, run.tokenizer));
       }
-      progress.show(step.number, news);
+      progress.show(step.number, news_of(step, run.result.left_out));
       const bool shared =
           step.number == run.hooks.save_after_epochs * trainer.steps_per_epoch(run.examples.size());
       if ((run.flags.save_every > 0 && step.number % run.flags.save_every == 0) || step.number == steps ||
@@ -208,23 +164,6 @@ void run_steps(const RunState& run, Trainer& trainer) {
     save_quietly();
     throw;
   }
-}
-
-/// Steps without a finite loss and gradient changed nothing. That there were some is told; a run that ends
-/// with one has no model to show.
-void check_left_out(const RunState& run, std::int64_t steps) {
-  const auto& [left_out, last] = std::pair(run.result.left_out, run.result.left_out_last);
-  if (left_out == 0) return;
-  if (last == 0) {
-    say("{}{} of {} steps left out: their loss or gradient was not finite", run.hooks.title, left_out, steps);
-    return;
-  }
-  throw eso::Error(
-      eso::Fault::system, run.directory.path().string(),
-      last == steps
-          ? std::string("training diverged: no step had a finite loss and gradient")
-          : fmt::format("training diverged: the last {} of {} steps had no finite loss and gradient", last,
-                        steps));
 }
 
 template <class Trainer>
@@ -290,8 +229,8 @@ std::int64_t run_trainer(const RunState& run, AnyModel& model, Trainer trainer) 
     say("{}there is no checkpoint: from the start", run.hooks.title);
   }
   run_steps(run, trainer);
-  check_left_out(run, trainer.steps_done);
-  check_nll(run);
+  check_left_out(run.result, trainer.steps_done, run.hooks.title, run.directory.path());
+  check_nll(run.result, run.model.vocabulary_size(), run.directory.path());
   return trainer.steps_done;
 }
 
@@ -310,18 +249,6 @@ std::int64_t run_method(const RunState& run, AnyModel& model, AnyOptimizer optim
   return run_trainer(run, model,
                      eso::Trainer(model, eso::DataParallelSampler{std::move(sampler), run.ranks}, reward,
                                   std::move(loss), std::move(optimizer)));
-}
-
-/// A model that diverged is no result; its last checkpoints are there.
-void check_finite(const AnyModel& model, const std::filesystem::path& directory) {
-  for (const eso::TensorView& tensor : model.state()) {
-    std::vector<float> values(static_cast<std::size_t>(eso::value_count(tensor)));
-    eso::read_values(tensor, values.data());
-    if (std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) continue;
-    throw eso::Error(
-        eso::Fault::system, directory.string(),
-        fmt::format("training diverged: the tensor {} has a value that is not finite", tensor.name));
-  }
 }
 
 /// Records that somebody damaged while the run stood still must not keep its model from being written.

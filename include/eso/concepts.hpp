@@ -270,7 +270,7 @@ concept Checkpointable = requires(X& x, const X& constant, const TensorLookup& l
   { x.load_state(lookup) } -> std::same_as<void>;
 };
 
-struct Step;  // eso/train/trainer.hpp
+struct Step;  // eso/train/step.hpp
 
 /// What watches a run: it is called after every step and changes nothing.
 ///

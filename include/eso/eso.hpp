@@ -119,6 +119,7 @@
 #include "eso/train/directory_lock.hpp"
 #include "eso/train/durable_file.hpp"
 #include "eso/train/records.hpp"
+#include "eso/train/step.hpp"
 #include "eso/train/trainer.hpp"
 
 #include "eso/eval/bootstrap.hpp"

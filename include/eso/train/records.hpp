@@ -12,7 +12,7 @@
 #include "eso/concepts.hpp"
 #include "eso/eval/statistics.hpp"
 #include "eso/loss/eso.hpp"
-#include "eso/train/trainer.hpp"
+#include "eso/train/step.hpp"
 
 namespace eso {
 
