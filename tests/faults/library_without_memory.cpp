@@ -48,6 +48,25 @@ std::vector<float> numbers_of(eso::Decoder<float>& model) {
   return numbers;
 }
 
+/// The gradients of a model are allocated when its parameters are first asked for: where that fails, the next call does it.
+void check_gradients(const std::string& folder, const std::shared_ptr<eso::Threads>& threads,
+                     const eso::Batch& batch) {
+  for (long number = 1;; ++number) {
+    eso::LoadedModel<float> loaded = eso::load_model<float>(folder, threads);
+    eso_fail_allocation(number);
+    try {
+      loaded.decoder.parameters();
+    } catch (const std::bad_alloc&) {}
+    const bool reached = eso_fail_allocation(0) >= number;
+    for (const eso::Parameter<float>& array : loaded.decoder.parameters()) {
+      if (array.gradient == nullptr || array.gradient[array.size - 1] != 0)
+        throw std::runtime_error("after a failure an array has no gradient");
+    }
+    loaded.decoder.backward(loaded.decoder.log_probs(batch));
+    if (!reached) return;
+  }
+}
+
 void run(const std::string& folder) {
   const auto threads = std::make_shared<eso::Threads>(1);
   eso::LoadedModel<float> loaded = eso::load_model<float>(folder, threads);
@@ -93,6 +112,7 @@ void run(const std::string& folder) {
     return numbers_of(model);
   };
   at_each_allocation("train", train);
+  check_gradients(folder, threads, batch);
 }
 
 }  // namespace
