@@ -31,32 +31,39 @@ namespace baseline {
 inline constexpr Index lanes = 4;  ///< floats of a vector
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
+/// a b + c.
 inline Lanes multiply_add(float a, Lanes b, Lanes c) { return a * b + c; }
 #if defined(__x86_64__)
 inline constexpr bool fused = false;  ///< a product and a sum are one instruction
+/// Square roots.
 inline Lanes root_of(Lanes x) {
   asm("sqrtps %0, %0" : "+x"(x));
   return x;
 }
+/// Square roots.
 inline Doubles root_of(Doubles x) {
   asm("sqrtpd %0, %0" : "+x"(x));
   return x;
 }
 #elif defined(__aarch64__)
-inline constexpr bool fused = true;
+inline constexpr bool fused = true;  ///< a product and a sum are one instruction
+/// Square roots.
 inline Lanes root_of(Lanes x) {
   asm("fsqrt %0.4s, %0.4s" : "+w"(x));
   return x;
 }
+/// Square roots.
 inline Doubles root_of(Doubles x) {
   asm("fsqrt %0.2d, %0.2d" : "+w"(x));
   return x;
 }
 #else
-inline constexpr bool fused = false;
+inline constexpr bool fused = false;  ///< a product and a sum are one instruction
+/// Square roots.
 inline Lanes root_of(Lanes x) {
   return Lanes{std::sqrt(x[0]), std::sqrt(x[1]), std::sqrt(x[2]), std::sqrt(x[3])};
 }
+/// Square roots.
 inline Doubles root_of(Doubles x) { return Doubles{std::sqrt(x[0]), std::sqrt(x[1])}; }
 #endif
 #include "eso/kernels/slivers.inc"
@@ -81,14 +88,17 @@ inline Doubles root_of(Doubles x) { return Doubles{std::sqrt(x[0]), std::sqrt(x[
 #endif
 namespace avx2 {
 inline constexpr Index lanes = 8;
-inline constexpr bool fused = true;
+inline constexpr bool fused = true;  ///< a product and a sum are one instruction
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
+/// a b + c.
 inline Lanes multiply_add(float a, Lanes b, Lanes c) { return __builtin_ia32_vfmaddps256(a - Lanes{}, b, c); }
+/// Square roots.
 inline Lanes root_of(Lanes x) {
   asm("vsqrtps %0, %0" : "+x"(x));
   return x;
 }
+/// Square roots.
 inline Doubles root_of(Doubles x) {
   asm("vsqrtpd %0, %0" : "+x"(x));
   return x;
@@ -114,9 +124,10 @@ inline Doubles root_of(Doubles x) {
 #endif
 namespace avx512 {
 inline constexpr Index lanes = 16;
-inline constexpr bool fused = true;
+inline constexpr bool fused = true;  ///< a product and a sum are one instruction
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double Doubles __attribute__((vector_size(lanes * sizeof(float))));
+/// a b + c.
 inline Lanes multiply_add(float a, Lanes b, Lanes c) {
 #if defined(__clang__)
   return a * b + c;
@@ -124,10 +135,12 @@ inline Lanes multiply_add(float a, Lanes b, Lanes c) {
   return __builtin_ia32_vfmaddps512_mask(a - Lanes{}, b, c, -1, 4);  // rounded as is set
 #endif
 }
+/// Square roots.
 inline Lanes root_of(Lanes x) {
   asm("vsqrtps %0, %0" : "+v"(x));
   return x;
 }
+/// Square roots.
 inline Doubles root_of(Doubles x) {
   asm("vsqrtpd %0, %0" : "+v"(x));
   return x;

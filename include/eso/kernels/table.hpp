@@ -60,6 +60,7 @@ struct AdamWFactors {
 template <class Scalar>
 struct Kernels;
 
+/// Those of floats: products, passes over rows and updates.
 template <>
 struct Kernels<float> {
   const char* name;  ///< of the instruction set
